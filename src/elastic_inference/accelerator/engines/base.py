@@ -1,0 +1,100 @@
+"""What an engine is: it loads models and runs them.
+
+Values that cross this interface are numpy arrays in the carrier dtype of their protocol
+datatype (`protocol.tensors.CARRIER`): BF16 is carried as uint16, FP8 as uint8, sub-byte types as
+a flat uint8 array of packed bytes (wrapped in `Packed`, which knows the shape), BYTES as an
+object array of `bytes`. A sequence is a list, an absent optional is None, a map is a
+dict; they nest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from elastic_inference.protocol.tensors import TensorSpec, Value
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on disk, complete and checked.
+
+    Attributes:
+        handle: identifies content and options; see docs/protocol.md.
+        directory: holds `main` and, below it, its external data. Read-only to the engine.
+        main: file name of the model within `directory`.
+        cache: a folder of this account in which the engine may keep prepared forms of
+            this model, or None.
+        size: bytes of all files together.
+    """
+
+    handle: str
+    directory: Path
+    main: str
+    cache: Path | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How to load; validated, see docs/protocol.md for the meaning."""
+
+    threads: int = 1
+    graph_optimization_level: str = "all"
+    execution_mode: str = "sequential"
+    free_dimensions: Mapping[str, int] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+class LoadedModel(Protocol):
+    """A model ready to run. `run` may be called from many threads at one time."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    metadata: Mapping[str, Any]
+    providers: tuple[str, ...]
+    source: str
+    """`cache`, `prepared` or `direct`: where the load took the model from."""
+    mapped_bytes: int
+    """Bytes of weights mapped from files, which no anonymous memory holds."""
+
+    def run(
+        self, feeds: Mapping[str, Value], outputs: Sequence[str] | None = None
+    ) -> Sequence[Value]:
+        """The values of `outputs` (all, in the model's order, if None).
+
+        Never writes to `feeds`, and keeps no reference to them after it returns.
+
+        Raises:
+            InvalidRequestError: names, dtypes or shapes do not fit the model.
+            AcceleratorOutOfMemoryError: an allocation failed.
+            InternalError: the engine failed.
+        """
+
+    def close(self) -> None:
+        """Give up the model's memory. Not called while a run is under way."""
+
+
+class Engine(Protocol):
+    """Loads models; one instance per accelerator process."""
+
+    name: str
+    version: str
+    providers: tuple[str, ...]
+    domains: Mapping[str, int]
+    """Newest supported version of each operator-set domain."""
+
+    def load(self, files: ModelFiles, options: LoadOptions) -> LoadedModel:
+        """Load a model.
+
+        Raises:
+            ModelFormatError: not a model, corrupt, or it refers outside its files.
+            InvalidRequestError: an option does not fit.
+            AcceleratorOutOfMemoryError: an allocation failed.
+            InternalError: the engine failed.
+        """
+
+    def trim(self) -> None:
+        """Return unused memory (arenas, the heap) to the system."""

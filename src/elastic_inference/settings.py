@@ -1,0 +1,203 @@
+"""Every setting in one place: its name, default, unit and meaning.
+
+A setting is read from the environment variable that its field names. Sizes take `KiB`,
+`MiB` and `GiB`; durations are seconds and take `ms`, `s`, `min` and `h`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from elastic_inference.errors import ConfigurationError
+
+T = TypeVar("T")
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+_SIZE_UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB}
+_TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_size(text: str) -> int:
+    """Bytes from `64MiB`, `1048576`, …"""
+    return int(_quantity(text, _SIZE_UNITS))
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from `500ms`, `10s`, `5min`, `2.5`, …"""
+    return _quantity(text, _TIME_UNITS)
+
+
+def _quantity(text: str, units: Mapping[str, float]) -> float:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].lower() not in units:
+        known = ", ".join(unit for unit in units if unit)
+        raise ValueError(f"{text!r} is not a number with one of the units {known}")
+    return float(match[1]) * units[match[2].lower()]
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError("it must be 1 or more")
+    return value
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"it must be one of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def _setting(env: str, default: Any, parse: Callable[[str], Any], help_: str) -> Any:
+    return field(default=default, metadata={"env": env, "parse": parse, "help": help_})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one accelerator process accepts. Sizes in bytes, times in seconds."""
+
+    max_body: int = _setting(
+        "EI_MAX_BODY", 256 * MIB, parse_size, "largest body of an inference or load request"
+    )
+    max_head: int = _setting("EI_MAX_HEAD", 32 * KIB, parse_size, "largest HTTP request head")
+    max_model_size: int = _setting(
+        "EI_MAX_MODEL_SIZE", 16 * GIB, parse_size, "largest uploaded file of a model"
+    )
+    max_store: int = _setting(
+        "EI_MAX_STORE", 64 * GIB, parse_size, "disk space for one account's uploads and caches"
+    )
+    max_connections: int = _setting(
+        "EI_MAX_CONNECTIONS", 256, _count, "open connections to one accelerator"
+    )
+    max_models: int = _setting("EI_MAX_MODELS", 128, _count, "models loaded at one time")
+    max_regions: int = _setting(
+        "EI_MAX_REGIONS", 256, _count, "shared memory regions registered at one time"
+    )
+    receive_timeout: float = _setting(
+        "EI_RECEIVE_TIMEOUT", 30.0, parse_duration, "longest silence within a request"
+    )
+    send_timeout: float = _setting(
+        "EI_SEND_TIMEOUT", 30.0, parse_duration, "longest time a client may not read its answer"
+    )
+    idle_timeout: float = _setting(
+        "EI_IDLE_TIMEOUT", 3600.0, parse_duration, "longest time between two requests"
+    )
+    handshake_timeout: float = _setting(
+        "EI_HANDSHAKE_TIMEOUT", 10.0, parse_duration, "longest TLS handshake"
+    )
+    load_wait: float = _setting(
+        "EI_LOAD_WAIT", 120.0, parse_duration, "longest wait for another load of the same model"
+    )
+    drain_timeout: float = _setting(
+        "EI_DRAIN_TIMEOUT", 30.0, parse_duration, "time for running requests after SIGTERM"
+    )
+    lease_grace: float = _setting(
+        "EI_LEASE_GRACE", 30.0, parse_duration,
+        "how long a model stays for a client whose connections are gone",
+    )
+    control_grace: float = _setting(
+        "EI_CONTROL_GRACE", 600.0, parse_duration,
+        "how long an accelerator runs on without a control plane",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """How an application's side finds and uses its accelerators. Times in seconds."""
+
+    visible_devices: str | None = _setting(
+        "EI_VISIBLE_DEVICES", None, str,
+        "ordinals or ids of the accelerators to use; empty: none; unset: all",
+    )
+    on_loss: str = _setting(
+        "EI_ON_LOSS", "error", _one_of("error", "local"),
+        "when recovery fails: raise an error, or go on with the local engine",
+    )
+    timeout: float = _setting(
+        "EI_TIMEOUT", 120.0, parse_duration, "longest wait for the answer of one inference"
+    )
+    connect_timeout: float = _setting(
+        "EI_CONNECT_TIMEOUT", 10.0, parse_duration, "longest wait for a connection"
+    )
+    recovery_timeout: float = _setting(
+        "EI_RECOVERY_TIMEOUT", 30.0, parse_duration,
+        "how long a lost accelerator is waited for before EI_ON_LOSS decides",
+    )
+    transport: str = _setting(
+        "EI_TRANSPORT", "auto", _one_of("auto", "tls", "unix", "shm"),
+        "auto takes shared memory where both ends are on one host, else TLS",
+    )
+    endpoint: str = _setting(
+        "AWS_ENDPOINT_URL_ELASTIC_INFERENCE_RUNTIME", "", str, "URL of the pool's endpoint"
+    )
+    metadata_endpoint: str = _setting(
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254", str,
+        "address of the instance metadata service",
+    )
+    ca_bundle: str = _setting(
+        "AWS_CA_BUNDLE", "", str, "file of the certificate authorities to trust"
+    )
+    banner: str = _setting(
+        "EI_BANNER", "on", _one_of("on", "off"), "print the accelerator once on stderr"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """A pool: its state, its endpoint and the node's capacity. Times in seconds."""
+
+    home: Path = _setting(
+        "EI_HOME", Path("~/.elastic-inference"), Path, "where the state of this user lies"
+    )
+    catalog: Path | None = _setting(
+        "EI_CATALOG", None, Path, "TOML file with accelerator types of your own"
+    )
+    virtual_tflops: float = _setting(
+        "EI_VIRTUAL_TFLOPS", 8.0, float, "TFLOPS that a CPU-only node declares (best effort)"
+    )
+    health_interval: float = _setting(
+        "EI_HEALTH_INTERVAL", 3.0, parse_duration, "time between two health checks"
+    )
+    start_timeout: float = _setting(
+        "EI_START_TIMEOUT", 30.0, parse_duration, "longest start of an accelerator process"
+    )
+    token_lifetime: float = _setting(
+        "EI_TOKEN_LIFETIME", 900.0, parse_duration, "how long a data-plane token is valid"
+    )
+    instance_lease: float = _setting(
+        "EI_INSTANCE_LEASE", 30.0, parse_duration,
+        "how long a silent `ei run` keeps its accelerators",
+    )
+    max_accelerators: int = _setting(
+        "EI_MAX_ACCELERATORS", 5, _count, "accelerators of one instance"
+    )
+
+
+def from_environment(cls: type[T], environ: Mapping[str, str] | None = None) -> T:
+    """`cls` with the values that the environment gives.
+
+    Raises:
+        ConfigurationError: a variable does not parse; the message names it.
+    """
+    environ = os.environ if environ is None else environ
+    values = {}
+    for item in fields(cls):  # type: ignore[arg-type]  # T is one of the dataclasses above
+        env = item.metadata["env"]
+        if env not in environ or (environ[env] == "" and env != "EI_VISIBLE_DEVICES"):
+            continue
+        try:
+            values[item.name] = item.metadata["parse"](environ[env])
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{env}={environ[env]!r}: {error}.", next_step=f"{env}: {item.metadata['help']}."
+            ) from None
+    return cls(**values)
