@@ -1,0 +1,63 @@
+# Every target does its own set-up; what is done already is not done again.
+# PYTHON=python3.12 make test  uses another interpreter for a new .venv.
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
+	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --constraint constraints.txt
+BUILD := pyproject.toml constraints.txt $(wildcard hatch_build.py)
+
+.PHONY: help demo test test-fast lint bench bench-network clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo           an unmodified OCR application runs on an accelerator"
+	@echo "make test           the whole test suite"
+	@echo "make test-fast      the tests that take no longer than a few seconds each"
+	@echo "make lint           ruff and mypy"
+	@echo "make bench          measure against the floor and write docs/performance.md"
+	@echo "make bench-network  measure over a link of 1 Gbit/s (root and iproute2)"
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+		$(PYTHON) -m venv --without-pip $(VENV) && \
+		$(PYTHON) -m pip --quiet --disable-pip-version-check --python $(BIN)/python install pip; }
+	@touch $@
+
+# The package itself with what runs accelerators and applications, and the demo's application.
+# That application asks for an OpenCV that needs a display's libraries; the extra has another.
+$(VENV)/.demo: $(VENV)/.made $(BUILD)
+	@echo "Setting up $(VENV) …"
+	@$(INSTALL) --editable '.[demo]'
+	@$(INSTALL) --no-deps --ignore-requires-python rapidocr-onnxruntime
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@$(INSTALL) --editable '.[dev,bench]'
+	@touch $@
+
+demo: $(VENV)/.demo
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q
+
+test-fast: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	@$(BIN)/python benchmarks/bench.py
+
+bench-network: $(VENV)/.dev
+	@$(BIN)/python benchmarks/network.py
+
+clean:
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
