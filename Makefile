@@ -54,10 +54,10 @@ lint: $(VENV)/.dev
 	@$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	@$(BIN)/python benchmarks/bench.py
+	@$(BIN)/python -m benchmarks.bench
 
 bench-network: $(VENV)/.dev
-	@$(BIN)/python benchmarks/network.py
+	@$(BIN)/python -m benchmarks.network
 
 clean:
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

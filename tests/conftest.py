@@ -1,0 +1,56 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import AcceleratorProcess
+
+
+@pytest.fixture(autouse=True)
+def _no_pool_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see no pool, no credentials and no settings of the user who runs them."""
+    for name in list(os.environ):
+        if name.startswith(("EI_", "AWS_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """An empty folder whose path leaves room for a socket's name (at most 107 bytes)."""
+    with tempfile.TemporaryDirectory(prefix="ei-", dir="/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def start_accelerator() -> Iterator[Callable[..., AcceleratorProcess]]:
+    """Start accelerator processes: `start_accelerator(memory_bytes=…)`; they end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(directory: Path | None = None, **settings: Any) -> AcceleratorProcess:
+            if directory is None:
+                name = stack.enter_context(tempfile.TemporaryDirectory(prefix="ei-"))
+                directory = Path(name)
+            process = AcceleratorProcess(directory, **settings)
+            stack.callback(process.stop)
+            return process
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> Iterator[AcceleratorProcess]:
+    """One accelerator process for all tests of a file."""
+    with tempfile.TemporaryDirectory(prefix="ei-") as name:
+        process = AcceleratorProcess(Path(name))
+        try:
+            yield process
+        finally:
+            process.stop()
