@@ -1,0 +1,358 @@
+"""One connection's bytes: request heads and bodies in, answers out.
+
+A body lands in a reusable buffer such that the tensors in it begin at a multiple of 64
+bytes, so that the engine can use them where they are.
+"""
+
+from __future__ import annotations
+
+import array
+import mmap
+import os
+import socket
+import ssl
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+
+from elastic_inference.errors import (
+    ElasticInferenceError,
+    InvalidRequestError,
+    PayloadTooLargeError,
+)
+from elastic_inference.protocol.http import CONTINUE, RequestHead
+from elastic_inference.protocol.inference import ALIGNMENT
+from elastic_inference.protocol.tensors import Buffer
+
+HEAD_READ = 4096
+_SMALL = 65536
+_PIECE = 8 * 1024 * 1024
+_MAX_CHUNK_LINE = 256
+_PAGE = mmap.PAGESIZE
+
+
+class ConnectionClosedError(Exception):
+    """The other end went away, between two requests or within one."""
+
+
+class Channel:
+    """A connected socket with its buffers.
+
+    Attributes:
+        since: monotonic time of the last progress; the watchdog compares it.
+        patience: how many seconds may pass from `since` until the watchdog cuts the line.
+    """
+
+    def __init__(self, sock: socket.socket, max_head: int) -> None:
+        self.sock = sock
+        self.is_tls = isinstance(sock, ssl.SSLSocket)
+        self.is_unix = sock.family == socket.AF_UNIX
+        self.since = time.monotonic()
+        self.patience = float("inf")
+        self._head = bytearray(max_head + HEAD_READ)
+        self._head_view = memoryview(self._head)
+        self._max_head = max_head
+        self._have = 0
+        self._body: Buffer = memoryview(b"")
+        # A whole TLS record at a time; on a plain socket little, so that most of a large body
+        # lands in its own buffer at once.
+        self._head_read = 16384 if self.is_tls else HEAD_READ
+        self._wait_all = 0 if self.is_tls else socket.MSG_WAITALL
+
+    def read_head(self, idle: float, patience: float) -> bytes:
+        """The next request's head, without the empty line.
+
+        Args:
+            idle: seconds to wait for its first byte.
+            patience: seconds from then until it must be whole.
+
+        Raises:
+            ConnectionClosedError: the other end closed the connection.
+            PayloadTooLargeError: the head is over its limit.
+        """
+        head, view = self._head, self._head_view
+        have = self._have
+        end = head.find(b"\r\n\r\n", 0, have) if have else -1
+        started = have > 0
+        if not started:
+            self.patience = idle
+            self.since = time.monotonic()
+        while end < 0:
+            if have > self._max_head:
+                raise PayloadTooLargeError(
+                    f"The request's head is larger than {self._max_head} bytes.",
+                    next_step="The limit is EI_MAX_HEAD.",
+                )
+            count = self.sock.recv_into(view[have : have + self._head_read])
+            if not count:
+                raise ConnectionClosedError
+            if not started:
+                started = True
+                self.patience = patience
+                self.since = time.monotonic()
+            have += count
+            end = head.find(b"\r\n\r\n", max(0, have - count - 3), have)
+        raw = bytes(view[:end])
+        rest = have - end - 4
+        if rest:
+            head[:rest] = head[end + 4 : have]
+        self._have = rest
+        return raw
+
+    def read_body(self, length: int, lead: int) -> tuple[Buffer, int]:
+        """`length` bytes of body.
+
+        Args:
+            lead: after how many bytes the tensors begin.
+
+        Returns:
+            A buffer, and where in it the body begins. Valid until the next call.
+        """
+        pad = -lead % ALIGNMENT
+        total = pad + length
+        body = self._body
+        if total >= len(body):
+            body = self._body = self._new_buffer(total + 1)
+        taken = min(self._have, length)
+        body[pad : pad + taken] = self._head_view[:taken]
+        self._consume(taken)
+        at = pad + taken
+        sock, flags = self.sock, self._wait_all
+        while at < total:
+            target = body[at : min(total, at + _PIECE)]
+            count = sock.recv_into(target, 0, flags) if flags else sock.recv_into(target)
+            if not count:
+                raise ConnectionClosedError
+            at += count
+            self.since = time.monotonic()
+        return body, pad
+
+    def _consume(self, count: int) -> None:
+        rest = self._have - count
+        if rest:
+            self._head[:rest] = self._head[count : self._have]
+        self._have = rest
+
+    @staticmethod
+    def _new_buffer(size: int) -> Buffer:
+        rounded = max(_SMALL, 1 << (size - 1).bit_length()) if size < _PIECE else size
+        return memoryview(mmap.mmap(-1, -(-rounded // _PAGE) * _PAGE))
+
+    def release_buffer(self, keep: int = 0) -> None:
+        """Give the body buffer back to the system if it is larger than `keep` bytes."""
+        if len(self._body) > keep:
+            self._body = memoryview(b"")
+
+    def adopt(self, body: bytes, lead: int) -> tuple[Buffer, int]:
+        """Lay bytes that came another way (chunked, compressed) down as `read_body` would."""
+        pad = -lead % ALIGNMENT
+        if pad + len(body) >= len(self._body):
+            self._body = self._new_buffer(pad + len(body) + 1)
+        self._body[pad : pad + len(body)] = body
+        return self._body, pad
+
+    def read_some(self, most: int) -> Buffer:
+        """From 1 to `most` bytes; valid until the next call."""
+        if self._have:
+            count = min(self._have, most)
+            piece = memoryview(bytes(self._head_view[:count]))
+            self._consume(count)
+            return piece
+        if not len(self._body):
+            self._body = self._new_buffer(_SMALL)
+        target = self._body[: min(most, len(self._body))]
+        count = self.sock.recv_into(target)
+        if not count:
+            raise ConnectionClosedError
+        self.since = time.monotonic()
+        return target[:count]
+
+    def read_line(self) -> bytes:
+        """A line of the chunked framing, without CRLF."""
+        line = bytearray()
+        while not line.endswith(b"\r\n"):
+            line += self.read_some(1)
+            if len(line) > _MAX_CHUNK_LINE:
+                raise InvalidRequestError("A chunk's size line is too long.")
+        return bytes(line[:-2])
+
+    def receive_descriptor(self) -> int:
+        """The one byte that is next, and the file descriptor sent with it.
+
+        Raises:
+            InvalidRequestError: no descriptor came, or more than one.
+        """
+        if not self.is_unix or self._have:
+            raise InvalidRequestError(
+                "A memory descriptor needs the Unix socket and Expect: 100-continue."
+            )
+        descriptors = array.array("i")
+        data, ancillary, _, _ = self.sock.recvmsg(1, socket.CMSG_SPACE(4 * descriptors.itemsize))
+        for level, kind, raw in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(raw[: len(raw) - len(raw) % descriptors.itemsize])
+        if not data:
+            raise ConnectionClosedError
+        if len(descriptors) != 1:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise InvalidRequestError("Exactly one file descriptor must come with the byte.")
+        return descriptors[0]
+
+    def send(self, head: bytes, buffers: Sequence[Buffer] = ()) -> None:
+        """Send a head and the buffers that follow it."""
+        size = sum(len(buffer) for buffer in buffers)
+        if size <= (_SMALL if self.is_tls else 16384):
+            self.sock.sendall(b"".join((head, *buffers)) if buffers else head)
+            return
+        if self.is_tls:
+            self.sock.sendall(head)
+            for buffer in buffers:
+                self._send_pieces(buffer)
+            return
+        sent = self.sock.sendmsg((head, *buffers[:64]))
+        for buffer in (memoryview(head), *buffers):
+            if sent >= len(buffer):
+                sent -= len(buffer)
+            else:
+                self._send_pieces(buffer[sent:])
+                sent = 0
+
+    def _send_pieces(self, buffer: Buffer) -> None:
+        for at in range(0, len(buffer), _PIECE):
+            self.sock.sendall(buffer[at : at + _PIECE])
+            self.since = time.monotonic()
+
+    def close(self) -> None:
+        """Close the socket; safe from any thread, and wakes the one that reads."""
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.sock.close()
+
+
+class ChannelBody:
+    """A request's body as `routes.Body` wants it."""
+
+    def __init__(
+        self, channel: Channel, head: RequestHead, max_body: int, patience: float
+    ) -> None:
+        self._channel = channel
+        self._head = head
+        self._max_body = max_body
+        self._patience = patience
+        self._continue_due = head.expect_continue
+        self.consumed = head.content_length in (None, 0) and not head.chunked
+
+    def _begin(self) -> None:
+        if self._continue_due:
+            self._continue_due = False
+            self._channel.sock.sendall(CONTINUE)
+
+    def read(self) -> bytes:
+        encoding = self._head.headers.get(b"content-encoding", b"identity").lower()
+        if encoding in (b"gzip", b"deflate"):
+            return self._inflate()
+        if encoding != b"identity":
+            raise InvalidRequestError(f"Content-Encoding {encoding.decode()!r} is not known.")
+        parts = []
+        size = 0
+        for piece in self._limited():
+            parts.append(bytes(piece))
+            size += len(piece)
+        return b"".join(parts)
+
+    def _limited(self) -> Iterator[Buffer]:
+        size = 0
+        length = self._head.content_length
+        if length is not None and length > self._max_body:
+            raise body_too_large(self._max_body)
+        for piece in self.chunks():
+            size += len(piece)
+            if size > self._max_body:
+                raise body_too_large(self._max_body)
+            yield piece
+
+    def _inflate(self) -> bytes:
+        # 32: accept the gzip and the zlib header alike.
+        inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        body = bytearray()
+        try:
+            for piece in self._limited():
+                body += inflater.decompress(piece, self._max_body + 1 - len(body))
+                if len(body) > self._max_body:
+                    raise body_too_large(self._max_body)
+        except zlib.error as error:
+            raise InvalidRequestError(f"The body is not compressed as said: {error}.") from None
+        if not inflater.eof:
+            raise InvalidRequestError("The compressed body is cut off.")
+        return bytes(body)
+
+    def chunks(self) -> Iterator[Buffer]:
+        self._begin()
+        self._channel.since = time.monotonic()
+        self._channel.patience = self._patience
+        if self._head.chunked:
+            yield from self._chunked()
+        else:
+            rest = self._head.content_length or 0
+            while rest:
+                piece = self._channel.read_some(rest)
+                rest -= len(piece)
+                self.consumed = rest == 0
+                yield piece
+        self.consumed = True
+        self._channel.patience = float("inf")
+
+    def _chunked(self) -> Iterator[Buffer]:
+        while True:
+            line = self._channel.read_line().partition(b";")[0].strip()
+            try:
+                size = int(line, 16) if line.isalnum() else -1
+            except ValueError:
+                size = -1
+            if not 0 <= size < 1 << 62:
+                raise InvalidRequestError("A chunk's size is malformed.")
+            if size == 0:
+                break
+            while size:
+                piece = self._channel.read_some(size)
+                size -= len(piece)
+                yield piece
+            if self._channel.read_line():
+                raise InvalidRequestError("A chunk does not end where its size says.")
+        while self._channel.read_line():
+            pass  # Trailer fields say nothing that matters here.
+
+    def receive_descriptor(self) -> int:
+        if self._head.content_length != 1 or not self._head.expect_continue:
+            raise InvalidRequestError(
+                "A memory descriptor comes with one byte after Expect: 100-continue."
+            )
+        self._begin()
+        descriptor = self._channel.receive_descriptor()
+        self.consumed = True
+        return descriptor
+
+    def drain(self, most: int = 1 << 20) -> bool:
+        """Read what a handler left, so that the next request is found; False if too much."""
+        if self.consumed:
+            return True
+        if self._continue_due:
+            return False
+        try:
+            for piece in self.chunks():
+                most -= len(piece)
+                if most < 0:
+                    return False
+        except ElasticInferenceError:
+            return False
+        return True
+
+
+def body_too_large(limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"The request's body is larger than {limit} bytes.",
+        next_step="The limit is EI_MAX_BODY.",
+    )

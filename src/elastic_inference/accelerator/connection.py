@@ -1,0 +1,328 @@
+"""One connection, one thread: read a request, run it, answer, again.
+
+This is the hot path. What repeats between requests is remembered by its bytes (heads and
+inference JSON, in bounded caches that hold no authorisation); what cannot be remembered is a
+few system calls and one call of the engine.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+
+from elastic_inference.accelerator.channel import (
+    Channel,
+    ChannelBody,
+    ConnectionClosedError,
+    body_too_large,
+)
+from elastic_inference.accelerator.clients import ClientSession
+from elastic_inference.accelerator.dataplane import DataPlane
+from elastic_inference.accelerator.routes import Call, find
+from elastic_inference.accelerator.statistics import Counter
+from elastic_inference.errors import (
+    ElasticInferenceError,
+    InternalError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from elastic_inference.protocol.http import (
+    STATUS_BY_KIND,
+    RequestHead,
+    parse_request_head,
+    response_head,
+    split_authorization,
+)
+from elastic_inference.protocol.inference import (
+    InferRequest,
+    InferResponse,
+    parse_infer_request,
+    read_inputs,
+    split_id,
+    write_response,
+)
+from elastic_inference.protocol.tensors import Buffer
+from elastic_inference.protocol.tokens import Claims, verify
+
+log = logging.getLogger(__name__)
+
+_MAX_CACHED = 2048
+_MAX_CACHED_JSON = 16384
+_KEEP_BUFFER = 64 * 1024 * 1024
+_OPEN_PATHS = {("v2", "health", "live")}
+_FOREVER = float("inf")
+
+# Shared by the connections of the process, all of which belong to one tenant. A race between
+# two threads costs a second parse, nothing else.
+_heads: dict[bytes, RequestHead] = {}
+_requests: dict[bytes, InferRequest] = {}
+
+
+def _cached_head(raw: bytes) -> RequestHead:
+    head = _heads.get(raw)
+    if head is None:
+        head = parse_request_head(raw)
+        if b"authorization" not in head.headers:
+            if len(_heads) >= _MAX_CACHED:
+                _heads.clear()
+            _heads[raw] = head
+    return head
+
+
+def _cached_request(raw: bytes) -> InferRequest:
+    request = _requests.get(raw)
+    if request is None:
+        request = parse_infer_request(raw)
+        if request.reusable and len(raw) <= _MAX_CACHED_JSON:
+            if len(_requests) >= _MAX_CACHED:
+                _requests.clear()
+            _requests[raw] = request
+    return request
+
+
+class Connection:
+    """Serves one connected client until it goes away."""
+
+    def __init__(self, channel: Channel, plane: DataPlane) -> None:
+        self.channel = channel
+        self._plane = plane
+        self._limits = plane.config.limits
+        self._session: ClientSession = plane.clients.anonymous()
+        self._claims: Claims | None = None
+        self._authorization = b""
+        self._expires = 0.0
+        self._counters: dict[str, Counter] = {}
+        self.busy = False
+
+    def serve(self) -> None:
+        """Serve until the connection ends; never raises."""
+        try:
+            while self._serve_one():
+                pass
+        except (ConnectionClosedError, OSError):
+            pass  # The other end is gone, or the watchdog cut the line: nobody to tell.
+        except Exception:
+            log.exception("A connection ended by a defect")
+        finally:
+            self.channel.close()
+            self._plane.clients.leave(self._session)
+            self._plane.statistics.close(self._counters)
+
+    def _serve_one(self) -> bool:
+        """One request; False when the connection is to end."""
+        channel = self.channel
+        self.busy = False
+        try:
+            raw = channel.read_head(self._limits.idle_timeout, self._limits.receive_timeout)
+            self.busy = True
+            bare, authorization = split_authorization(raw)
+            head = _cached_head(bare)
+        except ElasticInferenceError as error:
+            self._fail(error, close=True)
+            return False
+        try:
+            self._authorise(head, authorization)
+        except ElasticInferenceError as error:
+            return self._refuse(head, error)
+        if head.is_infer and head.content_length and not head.expect_continue:
+            if b"content-encoding" not in head.headers:
+                return self._infer_plain(head, head.content_length)
+        return self._other(head)
+
+    def _authorise(self, head: RequestHead, authorization: bytes | None) -> None:
+        """Check the request's token, or the grant that the connection has.
+
+        Raises:
+            AuthenticationError: there is no valid token.
+        """
+        if authorization is None:
+            authorization = head.headers.get(b"authorization")
+        if authorization is not None and authorization != self._authorization:
+            scheme, _, token = authorization.partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise self._plane.unauthenticated("the Authorization is not a bearer token")
+            now = time.time()
+            claims = verify(self._plane.token_key, token.strip(), self._plane.id, now)
+            self._expires = time.monotonic() + claims.expires - now
+            self._claims = claims
+            self._authorization = authorization
+        if head.path in _OPEN_PATHS:
+            return
+        if self._claims is None:
+            raise self._plane.unauthenticated("the request has no token")
+        if time.monotonic() >= self._expires:
+            raise self._plane.unauthenticated("the token has expired")
+        client = head.headers.get(b"ei-client")
+        if client is not None and not self._session.name:
+            self._session = self._plane.clients.join(client, self._claims.instance_id)
+
+    def _body_of(self, head: RequestHead) -> ChannelBody:
+        limits = self._limits
+        return ChannelBody(self.channel, head, limits.max_body, limits.receive_timeout)
+
+    def _refuse(self, head: RequestHead, error: ElasticInferenceError) -> bool:
+        """Answer an unauthorised request; go on if its body can be skipped cheaply."""
+        body = self._body_of(head)
+        close = not head.keep_alive or not body.drain()
+        self._fail(error, close=close)
+        return not close
+
+    def _infer_plain(self, head: RequestHead, length: int) -> bool:
+        """An inference whose body comes at once: the fast path."""
+        began = time.monotonic()
+        channel = self.channel
+        if length > self._limits.max_body:
+            self._fail(body_too_large(self._limits.max_body), close=True)
+            return False
+        json_length = length if head.json_length is None else head.json_length
+        if json_length > length:
+            self._fail(InvalidRequestError("The JSON is longer than the body."), close=True)
+            return False
+        body, at = channel.read_body(length, json_length)
+        return self._infer(head, body, at, json_length, length, began)
+
+    def _infer(  # noqa: PLR0913 - one call per request: a record of these would cost as much
+        self, head: RequestHead, body: Buffer, at: int, json_length: int, length: int, began: float
+    ) -> bool:
+        channel = self.channel
+        plane = self._plane
+        received = time.monotonic()
+        channel.patience = _FOREVER
+        name = head.path[2]
+        start = at + json_length
+        request = None
+        try:
+            plane.check_open()
+            raw, raw_id = split_id(bytes(body[at:start]))
+            request = _cached_request(raw)
+            if length - json_length != request.binary_bytes:
+                raise InvalidRequestError(
+                    f"The request announces {request.binary_bytes} bytes of tensors, "
+                    f"{length - json_length} came."
+                )
+            entry = plane.models.get(name)
+            version = plane.check_version(head.path)
+            feeds = read_inputs(request, body, start, self._session.regions)
+            values = entry.run(request.signature, feeds, request.output_names)
+            computed = time.monotonic()
+            response = write_response(
+                request,
+                (name, version),
+                entry.specs(request.output_names),
+                values,
+                self._session.regions,
+                raw_id,
+            )
+        except ElasticInferenceError as error:
+            return self._failed(head, error, name, began)
+        except MemoryError:
+            return self._failed(head, plane.out_of_memory(), name, began)
+        except Exception as error:
+            log.exception("An inference failed by a defect")
+            return self._failed(head, InternalError(f"Internal error: {error!r}."), name, began)
+        times = (received - began, computed - received)
+        sent = self._respond(head, response, times)
+        counter = self._counters.get(name)
+        if counter is None:
+            counter = self._counters[name] = plane.statistics.open(name)
+        done = time.monotonic()
+        counter.requests += 1
+        counter.receive += received - began
+        counter.compute += computed - received
+        counter.send += done - computed
+        counter.bytes_in += length
+        counter.bytes_out += sent
+        counter.last = time.time()
+        if length > _KEEP_BUFFER:
+            channel.release_buffer(_KEEP_BUFFER)
+        return head.keep_alive
+
+    def _respond(
+        self, head: RequestHead, response: InferResponse, times: tuple[float, float]
+    ) -> int:
+        """Send an inference's answer; the number of bytes of its body."""
+        header, buffers = response.header, response.buffers
+        size = len(header)
+        for buffer in buffers:
+            size += len(buffer)
+        extra = b""
+        if b"ei-timing" in head.headers:
+            extra = b"EI-Timing: %d;%d\r\n" % (times[0] * 1e9, times[1] * 1e9)
+        answer = response_head(
+            200,
+            size,
+            b"application/octet-stream" if buffers else b"application/json",
+            json_length=len(header) if buffers else None,
+            extra=extra,
+            close=not head.keep_alive,
+        )
+        channel = self.channel
+        channel.since = time.monotonic()
+        channel.patience = self._limits.send_timeout
+        channel.send(answer + header, buffers)
+        return size
+
+    def _failed(
+        self, head: RequestHead, error: ElasticInferenceError, name: str, began: float
+    ) -> bool:
+        """Answer an inference that failed, and count it."""
+        if not isinstance(error, NotFoundError):
+            counter = self._counters.get(name)
+            if counter is None:
+                counter = self._counters[name] = self._plane.statistics.open(name)
+            counter.failures += 1
+            counter.failure_time += time.monotonic() - began
+        self._fail(error, close=not head.keep_alive)
+        return head.keep_alive
+
+    def _other(self, head: RequestHead) -> bool:
+        """Everything but the fast path."""
+        body = self._body_of(head)
+        close = not head.keep_alive
+        try:
+            if head.is_infer:
+                return self._infer_collected(head, body)
+            self.channel.patience = _FOREVER
+            reply = find(head)(Call(self._plane, head, body, self._session))
+        except ElasticInferenceError as error:
+            close = not body.drain() or close
+            self._fail(error, close=close)
+            return not close
+        except MemoryError:
+            close = not body.drain() or close
+            self._fail(self._plane.out_of_memory(), close=close)
+            return not close
+        except (ConnectionClosedError, OSError):
+            raise
+        except Exception as error:
+            log.exception("A request failed by a defect")
+            self._fail(InternalError(f"Internal error: {error!r}."), close=True)
+            return False
+        close = not body.drain() or close
+        content, kind = reply.encode()
+        self._send(response_head(reply.status, len(content), kind, close=close) + content)
+        return not close
+
+    def _infer_collected(self, head: RequestHead, body: ChannelBody) -> bool:
+        """An inference whose body is chunked, compressed or waits for 100 Continue."""
+        began = time.monotonic()
+        content = body.read()
+        json_length = len(content) if head.json_length is None else head.json_length
+        if json_length > len(content):
+            raise InvalidRequestError("The JSON is longer than the body.")
+        view, at = self.channel.adopt(content, json_length)
+        return self._infer(head, view, at, json_length, len(content), began)
+
+    def _fail(self, error: ElasticInferenceError, *, close: bool) -> None:
+        """Answer with an error."""
+        error.with_context(request_id=f"EI-{uuid.uuid4()}", accelerator_id=self._plane.id)
+        status = STATUS_BY_KIND.get(error.kind, 500)
+        if status >= 500:  # noqa: PLR2004 - server errors
+            log.warning("%s", error)
+        self._send(self._plane.error_answer(error, status, close=close))
+
+    def _send(self, answer: bytes) -> None:
+        self.channel.since = time.monotonic()
+        self.channel.patience = self._limits.send_timeout
+        self.channel.send(answer)

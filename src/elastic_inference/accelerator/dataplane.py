@@ -1,0 +1,289 @@
+"""What an accelerator can do, independent of how it is asked.
+
+One implementation stands behind every front end; they translate and delegate.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from elastic_inference._version import __version__
+from elastic_inference.accelerator import metrics
+from elastic_inference.accelerator.clients import Clients, ClientSession
+from elastic_inference.accelerator.config import AcceleratorConfig
+from elastic_inference.accelerator.engines.base import Engine
+from elastic_inference.accelerator.memory import MemoryAccount
+from elastic_inference.accelerator.models import Entry, ModelRegistry
+from elastic_inference.accelerator.options import parse_files, parse_options
+from elastic_inference.accelerator.regions import SystemRegions
+from elastic_inference.accelerator.statistics import Counter, Statistics, triton_statistics
+from elastic_inference.accelerator.store import BlobStore
+from elastic_inference.errors import (
+    AcceleratorOutOfMemoryError,
+    AuthenticationError,
+    ElasticInferenceError,
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+)
+from elastic_inference.protocol.http import response_head
+from elastic_inference.protocol.tensors import Buffer
+
+VERSION = "1"
+EXTENSIONS = (
+    "binary_tensor_data",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "model_configuration",
+    "statistics",
+    "system_shared_memory",
+    "elastic_inference",
+)
+_MAX_NAME = 256
+
+
+class DataPlane:
+    """One accelerator's operations.
+
+    Attributes:
+        id: the accelerator's.
+        token_key: what its tokens are signed with.
+    """
+
+    def __init__(
+        self,
+        config: AcceleratorConfig,
+        engine: Engine,
+        store: BlobStore,
+        memory: MemoryAccount,
+        models: ModelRegistry,
+    ) -> None:
+        self.config = config
+        self.id = config.accelerator_id
+        self.token_key = bytes.fromhex(config.token_key)
+        self.engine = engine
+        self.store = store
+        self.memory = memory
+        self.models = models
+        self.statistics = Statistics()
+        self.system_regions = SystemRegions(config.limits.max_regions)
+        self.clients = Clients(
+            self.system_regions, config.limits.max_regions, models.client_back, models.client_gone
+        )
+        self._draining = False
+
+    # Life
+
+    @property
+    def ready(self) -> bool:
+        return not self._draining
+
+    def start_draining(self) -> None:
+        """Refuse new work from now on; what runs goes on."""
+        self._draining = True
+
+    def check_open(self) -> None:
+        """Raise UnavailableError once the accelerator is draining."""
+        if self._draining:
+            raise UnavailableError(
+                "The accelerator is shutting down.", next_step="Connect again and repeat."
+            )
+
+    def tick(self) -> None:
+        """Called now and then: end leases whose grace is over."""
+        self.models.expire()
+
+    def thread_started(self) -> None:
+        self.memory.thread_started()
+
+    def thread_ended(self) -> None:
+        self.memory.thread_ended()
+
+    # Errors
+
+    def unauthenticated(self, why: str) -> AuthenticationError:
+        return AuthenticationError(
+            f"Unable to authenticate with accelerator: {why}.",
+            next_step="Connect again to get a new token.",
+        )
+
+    def out_of_memory(self) -> AcceleratorOutOfMemoryError:
+        return AcceleratorOutOfMemoryError("Accelerator out of memory.")
+
+    def error_answer(self, error: ElasticInferenceError, status: int, *, close: bool) -> bytes:
+        """The whole HTTP answer that carries an error."""
+        body = json.dumps(error.to_dict(), separators=(",", ":")).encode()
+        return response_head(status, len(body), close=close) + body
+
+    # Metadata
+
+    def server_metadata(self) -> dict[str, Any]:
+        return {"name": "elastic-inference", "version": __version__, "extensions": EXTENSIONS}
+
+    def describe(self) -> dict[str, Any]:
+        """The accelerator itself; see docs/protocol.md."""
+        return {
+            "accelerator_id": self.id,
+            "accelerator_type": self.config.accelerator_type,
+            "account": self.config.account,
+            "device": self.config.device,
+            "threads": self.config.threads,
+            "memory": {"limit": self.memory.limit, "used": self.memory.used()},
+            "engine": {
+                "name": self.engine.name,
+                "version": self.engine.version,
+                "providers": list(self.engine.providers),
+                "domains": dict(self.engine.domains),
+            },
+            "models": len(self.models),
+            "version": __version__,
+            "pid": os.getpid(),
+            "boot_id": boot_id(),
+        }
+
+    def check_version(self, path: tuple[str, ...]) -> str:
+        """The version that a path `v2/models/NAME[/versions/V]/…` names, which can only be 1."""
+        if len(path) > 4 and path[4] != VERSION:  # noqa: PLR2004 - the path above
+            raise NotFoundError(
+                f"Model {path[2][:100]!r} has no version {path[4][:20]!r}.",
+                next_step=f"Its version is {VERSION}.",
+            )
+        return VERSION
+
+    def _entry(self, name: str, version: str) -> Entry:
+        if version not in ("", VERSION):
+            self.check_version(("v2", "models", name, "versions", version))
+        return self.models.get(name)
+
+    def model_metadata(self, name: str, version: str) -> dict[str, Any]:
+        entry = self._entry(name, version)
+        return {
+            "name": name,
+            "versions": [VERSION],
+            "platform": f"{self.engine.name}_onnx",
+            "inputs": [spec.to_dict(extended=False) for spec in entry.model.inputs],
+            "outputs": [spec.to_dict(extended=False) for spec in entry.model.outputs],
+        }
+
+    def model_ready(self, name: str, version: str) -> bool:
+        try:
+            self._entry(name, version)
+        except NotFoundError:
+            return False
+        return self.ready
+
+    def model_config(self, name: str, version: str) -> dict[str, Any]:
+        """The configuration extension's answer, in Triton's field names."""
+        entry = self._entry(name, version)
+
+        def tensors(kind: str) -> list[dict[str, Any]]:
+            return [
+                {
+                    "name": spec.name,
+                    "data_type": "TYPE_"
+                    + ("STRING" if spec.datatype == "BYTES" else spec.datatype),
+                    "dims": list(spec.shape or (-1,)),
+                }
+                for spec in getattr(entry.model, kind)
+            ]
+
+        return {
+            "name": name,
+            "platform": f"{self.engine.name}_onnx",
+            "backend": self.engine.name,
+            "max_batch_size": 0,
+            "input": tensors("inputs"),
+            "output": tensors("outputs"),
+        }
+
+    # Statistics
+
+    def statistics_of(self, name: str) -> dict[str, Any]:
+        """The statistics extension's answer for one model, or for all if `name` is ""."""
+        counters = self.statistics.by_model()
+        if name:
+            self.models.get(name)
+            names = [name]
+        else:
+            names = sorted({*counters, *self.models.names()})
+        return {
+            "model_stats": [
+                triton_statistics(each, VERSION, counters.get(each, Counter())) for each in names
+            ]
+        }
+
+    def metrics(self) -> str:
+        return metrics.render(self)
+
+    # The repository
+
+    def repository_index(self, *, ready_only: bool) -> list[dict[str, Any]]:
+        return self.models.index(ready_only=ready_only)
+
+    def load(self, document: Mapping[str, Any], session: ClientSession) -> dict[str, Any]:
+        """Load a model of uploaded files and give the client a lease on it."""
+        self.check_open()
+        files, main = parse_files(document.get("files"), document.get("main"))
+        raw_options = document.get("options", {})
+        options = parse_options(raw_options, self.config.threads)
+        entry = self.models.load(files, main, options, session.name, raw_options=raw_options)
+        return {
+            "name": entry.handle,
+            "inputs": [spec.to_dict() for spec in entry.model.inputs],
+            "outputs": [spec.to_dict() for spec in entry.model.outputs],
+            "metadata": dict(entry.model.metadata),
+            "providers": list(entry.model.providers),
+            "source": entry.source,
+            "load_ns": entry.load_ns,
+        }
+
+    def load_named(self, name: str, parameters: Mapping[str, Any]) -> None:
+        """The repository extension's load, with the model's files in `file:` parameters."""
+        self.check_open()
+        if not 0 < len(name) <= _MAX_NAME:
+            raise InvalidRequestError("A model's name has from 1 to 256 characters.")
+        files = {}
+        for key, value in parameters.items():
+            if key.startswith("file:"):
+                files[key.removeprefix("file:")] = _decode_file(key, value)
+        config = parameters.get("config", "{}")
+        if not isinstance(config, str):
+            raise InvalidRequestError('"config" must be JSON in a string.')
+        self.models.load_named(name, files, config)
+
+    def unload(self, name: str, session: ClientSession) -> None:
+        self.models.unload(name, session.name)
+
+    def blob_status(self, digest: str) -> dict[str, Any]:
+        offset, complete = self.store.status(digest)
+        return {"complete": complete, "offset": offset}
+
+    def append_blob(
+        self, digest: str, start: int, total: int, chunks: Iterator[Buffer]
+    ) -> dict[str, Any]:
+        self.check_open()
+        offset, complete = self.store.append(digest, start, total, chunks)
+        return {"complete": complete, "offset": offset}
+
+
+def _decode_file(key: str, value: object) -> bytes:
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{key[:100]!r} must be base64 in a string.")
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequestError(f"{key[:100]!r} is not base64.") from None
+
+
+def boot_id() -> str:
+    """Identifies this host since its last boot."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

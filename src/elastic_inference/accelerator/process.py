@@ -1,0 +1,131 @@
+"""The accelerator process: start, ready, serve, drain, end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from elastic_inference.accelerator.config import AcceleratorConfig
+from elastic_inference.errors import ElasticInferenceError
+
+log = logging.getLogger(__name__)
+
+# Connections are many and their calls shallow: small stacks keep them cheap.
+_STACK = 512 * 1024
+_GRACE_INTERVAL = 1.0
+
+
+class AcceleratorProcess:
+    """One accelerator, from its configuration to its end."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        self._stop = threading.Event()
+
+    def run(self, ready_fd: int | None) -> None:
+        """Serve until told to end."""
+        config = self.config
+        threading.stack_size(_STACK)
+        if config.lifeline_fd is not None:
+            threading.Thread(
+                target=_end_with, args=(config.lifeline_fd,), name="lifeline", daemon=True
+            ).start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        # The parts that load the engine are imported here, so that a wrong configuration and
+        # the detached start answer at once.
+        from elastic_inference.accelerator import build  # noqa: PLC0415
+        from elastic_inference.accelerator.handover import Handover  # noqa: PLC0415
+        from elastic_inference.accelerator.server import Server, tls_context  # noqa: PLC0415
+        from elastic_inference.accelerator.sockets import listen_tcp, listen_unix  # noqa: PLC0415
+
+        plane = build.data_plane(config)
+        tls = None
+        if config.certificate is not None and config.private_key is not None:
+            tls = tls_context(str(config.certificate), str(config.private_key))
+        server = Server(plane, tls)
+        server.listen(listen_unix(config.data_socket))
+        port = None
+        if config.listen is not None:
+            listener = listen_tcp(config.listen)
+            port = listener.getsockname()[1]
+            server.listen(listener)
+        handover = Handover(
+            listen_unix(config.handover_socket, socket.SOCK_SEQPACKET),
+            {"pid": os.getpid(), "accelerator_id": config.accelerator_id},
+            serve=lambda sock: server.serve(sock, tls=True),
+            drain=self._stop.set,
+        )
+        plane.models.restore()
+        _tell(ready_fd, {"pid": os.getpid(), "accelerator_id": config.accelerator_id, "port": port})
+        self._wait(handover)
+        plane.start_draining()
+        server.drain(config.limits.drain_timeout)
+        for path in (config.data_socket, config.handover_socket):
+            path.unlink(missing_ok=True)
+
+    def _wait(self, handover: Any) -> None:
+        grace = self.config.control_grace
+        while not self._stop.wait(_GRACE_INTERVAL):
+            if grace is not None and handover.alone_for > grace:
+                log.warning("No control plane for %.0f s: this accelerator ends", grace)
+                return
+
+
+def _end_with(lifeline: int) -> None:
+    """End at once when the owner of the other end of the pipe is gone, however it went."""
+    with contextlib.suppress(OSError):
+        while os.read(lifeline, 1):
+            pass
+    os._exit(0)
+
+
+def _tell(ready_fd: int | None, message: dict[str, Any]) -> None:
+    line = json.dumps(message) + "\n"
+    if ready_fd is None:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        return
+    with contextlib.suppress(OSError):
+        os.write(ready_fd, line.encode())
+        os.close(ready_fd)
+
+
+def _detach() -> None:
+    """Leave the starter's process tree and session."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point of `python -m elastic_inference.accelerator`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m elastic_inference.accelerator",
+        description="Run one accelerator. Pools start these by themselves.",
+    )
+    parser.add_argument("config", type=Path, help="JSON file, see AcceleratorConfig")
+    parser.add_argument("--detach", action="store_true", help="run on without the starter")
+    parser.add_argument("--ready-fd", type=int, help="where to write one line of JSON when ready")
+    options = parser.parse_args(arguments)
+    if options.detach:
+        _detach()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    try:
+        AcceleratorProcess(AcceleratorConfig.from_file(options.config)).run(options.ready_fd)
+    except ElasticInferenceError as error:
+        _tell(options.ready_fd, {"error": str(error), **error.to_dict()})
+        return 1
+    except OSError as error:
+        _tell(options.ready_fd, {"error": f"The accelerator cannot start: {error}"})
+        return 1
+    return 0

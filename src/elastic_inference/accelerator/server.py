@@ -1,0 +1,175 @@
+"""The accelerator's listeners, its connection threads and their watchdog."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+
+from elastic_inference.accelerator.channel import Channel
+from elastic_inference.accelerator.connection import Connection
+from elastic_inference.accelerator.dataplane import DataPlane
+from elastic_inference.accelerator.sockets import peer_is_allowed, tune
+from elastic_inference.errors import LimitExceededError
+
+log = logging.getLogger(__name__)
+
+_WATCH_INTERVAL = 0.5
+_IDLE_BUFFER = 1024 * 1024
+_RELEASE_AFTER = 10.0
+
+
+class Server:
+    """Accepts connections and serves each in a thread of its own."""
+
+    def __init__(self, plane: DataPlane, tls: ssl.SSLContext | None) -> None:
+        self._plane = plane
+        self._tls = tls
+        self._limits = plane.config.limits
+        self._listeners: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._connections: set[Connection] = set()
+        self._handshakes: dict[socket.socket, float] = {}
+        self._stopped = threading.Event()
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def listen(self, listener: socket.socket) -> None:
+        """Accept from `listener` until the server stops."""
+        self._listeners.append(listener)
+        threading.Thread(
+            target=self._accept, args=(listener,), name="accept", daemon=True
+        ).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._stopped.is_set():
+            try:
+                sock, _ = listener.accept()
+            except OSError as error:
+                if self._stopped.is_set():
+                    return
+                # Out of file descriptors or the like: nothing is lost by trying again.
+                log.warning("Cannot accept a connection: %s", error)
+                self._stopped.wait(0.1)
+                continue
+            if sock.family == socket.AF_UNIX and not peer_is_allowed(sock):
+                sock.close()
+                continue
+            self.serve(sock, tls=False)
+
+    def serve(self, sock: socket.socket, *, tls: bool) -> None:
+        """Serve a connected socket, over TLS if `tls`."""
+        self._plane.thread_started()
+        threading.Thread(
+            target=self._run, args=(sock, tls), name="connection", daemon=True
+        ).start()
+
+    def _run(self, sock: socket.socket, tls: bool) -> None:  # noqa: FBT001 - a thread's argument
+        try:
+            with contextlib.suppress(OSError):
+                tune(sock)
+                if not tls:
+                    self._serve(sock)
+                elif (secured := self._handshake(sock)) is not None:
+                    self._serve(secured)
+        finally:
+            self._plane.thread_ended()
+
+    def _handshake(self, sock: socket.socket) -> ssl.SSLSocket | None:
+        if self._tls is None:
+            sock.close()
+            return None
+        self._handshakes[sock] = time.monotonic() + self._limits.handshake_timeout
+        try:
+            return self._tls.wrap_socket(sock, server_side=True)
+        except OSError as error:
+            log.info("A TLS handshake failed: %s", error)
+            sock.close()
+            return None
+        finally:
+            self._handshakes.pop(sock, None)
+
+    def _serve(self, sock: socket.socket) -> None:
+        channel = Channel(sock, self._limits.max_head)
+        with self._lock:
+            full = len(self._connections) >= self._limits.max_connections
+            if not full:
+                connection = Connection(channel, self._plane)
+                self._connections.add(connection)
+        if full:
+            error = LimitExceededError(
+                f"The accelerator has {self._limits.max_connections} connections already.",
+                next_step="Close some, or raise EI_MAX_CONNECTIONS.",
+                accelerator_id=self._plane.id,
+            )
+            channel.send(self._plane.error_answer(error, 429, close=True))
+            channel.close()
+            return
+        try:
+            connection.serve()
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+
+    def _watch(self) -> None:
+        """Cut connections that stand still for longer than they may."""
+        while not self._stopped.wait(_WATCH_INTERVAL):
+            now = time.monotonic()
+            for sock, deadline in list(self._handshakes.items()):
+                if now > deadline:
+                    _cut(sock)
+            with self._lock:
+                connections = list(self._connections)
+            for connection in connections:
+                channel = connection.channel
+                waited = now - channel.since
+                if waited > channel.patience:
+                    _cut(channel.sock)
+                elif not connection.busy and waited > _RELEASE_AFTER:
+                    channel.release_buffer(_IDLE_BUFFER)
+            self._plane.tick()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request is being served."""
+        with self._lock:
+            return any(connection.busy for connection in self._connections)
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections)
+
+    def drain(self, timeout: float) -> None:
+        """Stop accepting, let running requests end for up to `timeout` seconds, then close."""
+        for listener in self._listeners:
+            # Only shutdown wakes a thread that is blocked in accept.
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        deadline = time.monotonic() + timeout
+        while self.busy and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._stopped.set()
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            _cut(connection.channel.sock)
+
+
+def _cut(sock: socket.socket) -> None:
+    """End a connection from another thread: its reader and writer wake with an error."""
+    with contextlib.suppress(OSError):
+        # Of an SSLSocket too this ends the TCP connection, without a word of TLS.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def tls_context(certificate: str, private_key: str) -> ssl.SSLContext:
+    """TLS 1.3 for a data connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(certificate, private_key)
+    return context
+
+

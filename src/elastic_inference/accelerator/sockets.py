@@ -1,0 +1,56 @@
+"""Sockets for the data plane: options, listeners, and the pieces that read and write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from pathlib import Path
+
+# BBR paces loopback and halves a frame's speed; a window-based algorithm does not.
+_CONGESTION_CONTROLS = (b"cubic", b"reno")
+_BACKLOG = 128
+
+
+def tune(sock: socket.socket) -> None:
+    """Options of every TCP data connection."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name in _CONGESTION_CONTROLS:
+            # Which algorithms there are, and which an ordinary user may choose, is the host's.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name)
+                break
+
+
+def listen_unix(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """A listener at `path` that this user alone can reach; what was there goes."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, kind)
+    # The folder is 0700 already; the file's own mode is a second fence.
+    previous = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(previous)
+    sock.listen(_BACKLOG)
+    return sock
+
+
+def listen_tcp(address: str) -> socket.socket:
+    """A listener at `HOST:PORT`."""
+    host, _, port = address.rpartition(":")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, int(port)))
+    sock.listen(_BACKLOG)
+    return sock
+
+
+def peer_is_allowed(sock: socket.socket) -> bool:
+    """Whether the other end of a Unix socket is this user or root."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", raw)
+    return uid in (0, os.geteuid())
