@@ -128,6 +128,12 @@ class ClientSettings:
     connect_timeout: float = _setting(
         "EI_CONNECT_TIMEOUT", 10.0, parse_duration, "longest wait for a connection"
     )
+    load_timeout: float = _setting(
+        "EI_LOAD_TIMEOUT", 600.0, parse_duration, "longest wait for a model to be loaded"
+    )
+    max_answer: int = _setting(
+        "EI_MAX_ANSWER", 4 * GIB, parse_size, "largest answer that a client takes"
+    )
     recovery_timeout: float = _setting(
         "EI_RECOVERY_TIMEOUT", 30.0, parse_duration,
         "how long a lost accelerator is waited for before EI_ON_LOSS decides",
@@ -167,6 +173,14 @@ class PoolSettings:
     health_interval: float = _setting(
         "EI_HEALTH_INTERVAL", 3.0, parse_duration, "time between two health checks"
     )
+    hang_timeout: float = _setting(
+        "EI_HANG_TIMEOUT", 60.0, parse_duration,
+        "how long an accelerator may not answer health checks before it is restarted",
+    )
+    node_memory: int | None = _setting(
+        "EI_NODE_MEMORY", None, parse_size,
+        "memory of a CPU-only node for accelerators; unset: what is available at its start",
+    )
     start_timeout: float = _setting(
         "EI_START_TIMEOUT", 30.0, parse_duration, "longest start of an accelerator process"
     )
@@ -176,6 +190,16 @@ class PoolSettings:
     instance_lease: float = _setting(
         "EI_INSTANCE_LEASE", 30.0, parse_duration,
         "how long a silent `ei run` keeps its accelerators",
+    )
+    hello_timeout: float = _setting(
+        "EI_HELLO_TIMEOUT", 10.0, parse_duration,
+        "how long the endpoint waits for a connection's TLS ClientHello",
+    )
+    max_pending: int = _setting(
+        "EI_MAX_PENDING", 512, _count, "connections whose ClientHello the endpoint waits for"
+    )
+    max_control_connections: int = _setting(
+        "EI_MAX_CONTROL_CONNECTIONS", 64, _count, "open connections to the control plane's API"
     )
     max_accelerators: int = _setting(
         "EI_MAX_ACCELERATORS", 5, _count, "accelerators of one instance"
