@@ -1,13 +1,8 @@
-"""The measured workloads: their models, made here, and an input for each.
-
-The weights are random; what a model computes does not matter to how long its bytes travel.
-"""
+"""The models of the workloads, with random weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,42 +16,6 @@ _OPSET = 17
 _IR_VERSION = 8
 # ResNet-50's stages: how many blocks, and the width of each block's middle convolution.
 _STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """A model and the shape and dtype of what it is given.
-
-    Attributes:
-        name: as it appears in the tables.
-        shape, dtype: of the one input, called `x`.
-        response_bytes: size of the one output, called `y`.
-        build: makes the model.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    response_bytes: int
-    build: Callable[[], onnx.ModelProto]
-
-    @property
-    def request_bytes(self) -> int:
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
-
-    def feed(self) -> Array:
-        """A random input, the same in every process."""
-        rng = np.random.default_rng(7)
-        if self.dtype == "uint8":
-            return rng.integers(0, 256, self.shape, np.uint8)
-        return rng.standard_normal(self.shape, np.float32)
-
-    def save(self, directory: Path) -> Path:
-        """The model's file in `directory`, written if it is not there."""
-        path = directory / f"{self.name}.onnx"
-        if not path.exists():
-            onnx.save(self.build(), str(path))
-        return path
 
 
 def _model(
@@ -187,12 +146,9 @@ def resnet50() -> onnx.ModelProto:
     return _ResNet().build()
 
 
-WORKLOADS = {
-    workload.name: workload
-    for workload in (
-        Workload("tiny", (1, 16), "float32", 64, tiny),
-        Workload("image", (1, 3, 224, 224), "float32", 4000, image),
-        Workload("frame", (1, 1080, 1920, 3), "uint8", 12, frame),
-        Workload("resnet50", (1, 3, 224, 224), "float32", 4000, resnet50),
-    )
+BUILDERS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "tiny": tiny,
+    "image": image,
+    "frame": frame,
+    "resnet50": resnet50,
 }

@@ -1,0 +1,93 @@
+"""Measure the project against the floor, in turns, and write docs/performance.md.
+
+    python -m benchmarks.bench [--only SECTION,…] [--quick] [--output FILE] [--json FILE]
+
+A ratio is between medians over rounds in which every contender was measured once, so the
+machine's mood cancels. A bar that is missed is shown as missed; it does not fail the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks import attach, latency, memory, shared, startup
+from benchmarks.harness import Settings, build_floor
+from benchmarks.report import Table, write
+
+Section = Callable[[Settings], list[Table]]
+
+SECTIONS: Mapping[str, Section] = {
+    "latency": latency.measure,
+    "shared": shared.measure,
+    "attach": attach.measure,
+    "memory": memory.measure,
+    "startup": startup.measure,
+}
+DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "onnxruntime": version("onnxruntime"),
+        "numpy": version("numpy"),
+        "elastic_inference": version("elastic-inference"),
+    }
+
+
+def main() -> int:
+    """Run the chosen sections; the exit status is 0 unless one could not be measured."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument(
+        "--only", default=",".join(SECTIONS), help=f"sections, of {', '.join(SECTIONS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="short runs: the figures mean little")
+    parser.add_argument("--output", type=Path, default=DOCUMENT, help="the Markdown to write into")
+    parser.add_argument("--json", type=Path, default=None, help="a file for every figure")
+    arguments = parser.parse_args()
+    names = arguments.only.split(",")
+    if unknown := set(names) - set(SECTIONS):
+        parser.error(f"unknown section {min(unknown)!r}; there are {', '.join(SECTIONS)}")
+
+    results: dict[str, list[Table]] = {}
+    with tempfile.TemporaryDirectory(prefix="ei-bench-") as directory:
+        settings = Settings.of(Path(directory), build_floor(Path(directory)), quick=arguments.quick)
+        for name in names:
+            print(f"== {name}", flush=True)
+            results[name] = SECTIONS[name](settings)
+            for table in results[name]:
+                print(table.markdown(), "\n", flush=True)
+    about = machine()
+    if arguments.json is not None:
+        document = {
+            "machine": about,
+            "sections": {
+                name: [table.to_dict() for table in tables] for name, tables in results.items()
+            },
+        }
+        arguments.json.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    if not arguments.quick or arguments.output != DOCUMENT:
+        write(arguments.output, about, results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

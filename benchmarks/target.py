@@ -1,0 +1,81 @@
+"""The accelerator that is measured, and every way to reach it."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import WorkerProcess
+from tests.endpoint import SERVER_NAME, Endpoint, make_certificate
+from tests.processes import AcceleratorProcess
+
+TRANSPORTS = ("tls", "tcp", "unix", "shm")
+
+
+class Target:
+    """One accelerator process behind a TLS address, on plain TCP and on a Unix socket.
+
+    Attributes:
+        process: the accelerator.
+        certificate, private_key: what it shows; the floor uses the same.
+        endpoint: its TLS address.
+    """
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.certificate, self.private_key = make_certificate(directory)
+        self.process = AcceleratorProcess(
+            directory,
+            server_name=SERVER_NAME,
+            certificate=self.certificate,
+            private_key=self.private_key,
+            **settings,
+        )
+        self.endpoint = Endpoint(self.process.config.handover_socket)
+
+    def grant(self, transport: str) -> dict[str, Any]:
+        """What a worker needs to reach it by `transport`, one of TRANSPORTS."""
+        token = self.process.token(lifetime=3600.0)
+        grant: dict[str, Any] = {"transport": transport, "token": token}
+        if transport == "tls":
+            grant["address"] = {
+                "host": "127.0.0.1",
+                "port": self.endpoint.port,
+                "tls": True,
+                "server_name": SERVER_NAME,
+                "ca": str(self.certificate),
+            }
+        elif transport == "tcp":
+            grant["address"] = {"host": "127.0.0.1", "port": self.process.port, "tls": False}
+        else:
+            grant["address"] = {"socket_path": str(self.process.config.data_socket)}
+        return grant
+
+    def close(self) -> None:
+        self.endpoint.close()
+        self.process.stop()
+
+
+@contextlib.contextmanager
+def target(**settings: Any) -> Iterator[Target]:
+    """An accelerator for the length of a section."""
+    with tempfile.TemporaryDirectory(prefix="ei-") as name:
+        running = Target(Path(name), **settings)
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+@contextlib.contextmanager
+def workers(count: int) -> Iterator[Sequence[WorkerProcess]]:
+    """Worker processes for the length of a section."""
+    started: list[WorkerProcess] = []
+    try:
+        started.extend(WorkerProcess() for _ in range(count))
+        yield started
+    finally:
+        for worker in started:
+            worker.close()
