@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(client, name)
     if name == "onnxruntime":
-        from elastic_inference.frameworks import onnxruntime  # noqa: PLC0415 - an extra
+        import importlib  # noqa: PLC0415 - an extra's module loads on first use
 
-        return onnxruntime
+        return importlib.import_module("elastic_inference.onnxruntime")
     raise AttributeError(f"module 'elastic_inference' has no attribute {name!r}")
