@@ -1,0 +1,163 @@
+"""What a fleet is: it places accelerators on nodes, runs them and keeps them alive.
+
+The control plane knows accelerators by id alone. Where they run, and as what, is the fleet's.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from elastic_inference.catalog import AcceleratorType
+
+
+class Health(StrEnum):
+    """An accelerator's health, in the words of the API.
+
+    OK: it answers. IMPAIRED: it does not, or it is being started again. UNKNOWN: nothing is
+    known of it yet.
+    """
+
+    OK = "ok"
+    IMPAIRED = "impaired"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an accelerator has its share.
+
+    Attributes:
+        node: the machine's name.
+        device: `cpu` or `cuda:<ordinal>`.
+        memory_bytes: memory reserved there.
+        threads: CPU threads of the share, for the engine.
+        percentage: share of a GPU's compute in percent; 100 on a CPU.
+        place: the fleet's own name for the spot, unique among its accelerators.
+    """
+
+    node: str
+    device: str
+    memory_bytes: int
+    threads: int
+    percentage: int
+    place: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, so that a later control plane can adopt what runs there."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Placement:
+        return cls(**{name: fields[name] for name in cls.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An accelerator to run.
+
+    Attributes:
+        accelerator_id: `eia-<32 hex>`.
+        accelerator_type: its size.
+        account: whose uploads and caches it reaches.
+        token_key: 32 bytes that the control plane signs its data-plane tokens with.
+        server_name: its TLS server name.
+        certificate, private_key: PEM, for that name.
+        placement: from `Fleet.place`.
+    """
+
+    accelerator_id: str
+    accelerator_type: AcceleratorType
+    account: str
+    token_key: bytes = field(repr=False)
+    server_name: str
+    certificate: bytes
+    private_key: bytes = field(repr=False)
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How an accelerator is.
+
+    Attributes:
+        health: see `Health`.
+        restarts: how often this fleet started it again.
+    """
+
+    health: Health
+    restarts: int
+
+
+Watcher = Callable[[str, Status], None]
+
+
+class Fleet(Protocol):
+    """Runs accelerators. Every method may be called from any thread."""
+
+    def place(self, accelerator_type: AcceleratorType) -> Placement:
+        """Reserve a share of a node; `release` or `stop` gives it back.
+
+        Raises:
+            InsufficientCapacityError: no node has room.
+        """
+
+    def release(self, placement: Placement) -> None:
+        """Give back a reservation that was never started."""
+
+    def start(self, order: Order) -> None:
+        """Run an accelerator and return when it serves.
+
+        From then on the fleet starts it again whenever it dies, in the same place, so that it
+        finds what it had loaded.
+
+        Raises:
+            UnavailableError: it did not become ready; nothing of it runs and its reservation
+                is given back.
+        """
+
+    def adopt(self, order: Order) -> bool:
+        """Take over an accelerator that an earlier fleet started; False where none runs.
+
+        Where none runs its reservation is held all the same, ready for `start`.
+        """
+
+    def stop(self, accelerator_ids: Sequence[str], grace: float) -> None:
+        """End accelerators and remove what they kept; unknown ids are left out.
+
+        Running requests get `grace` seconds to end. Returns when all are gone.
+        """
+
+    def status(self, accelerator_id: str) -> Status:
+        """How it is; `UNKNOWN` for one that the fleet does not run. Never blocks."""
+
+    def hand_over(self, accelerator_id: str, connection: socket.socket, peer: str) -> None:
+        """Give an accelerator a TCP connection of which nothing was read. Never blocks.
+
+        The caller closes its own `connection`, whatever comes.
+
+        Raises:
+            UnavailableError: the accelerator is not there to take it.
+        """
+
+    def ask(self, accelerator_id: str, path: str, token: str) -> dict[str, Any]:
+        """The JSON that the accelerator's data plane answers to GET `path`.
+
+        Raises:
+            UnavailableError: it gives none within a second or two.
+        """
+
+    def local_address(self, accelerator_id: str) -> dict[str, str] | None:
+        """Its Unix socket and the boot id of its host: `{"socket", "bootId"}`, or None."""
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call `watcher` with the id and status of each accelerator whose health changes."""
+
+    def sweep(self) -> None:
+        """End and remove what earlier fleets left that was not adopted."""
+
+    def close(self) -> None:
+        """Let go of every accelerator; what outlives the fleet goes on."""

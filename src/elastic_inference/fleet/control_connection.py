@@ -1,0 +1,125 @@
+"""The control plane's end of an accelerator's handover socket."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import threading
+from pathlib import Path
+
+from elastic_inference.errors import UnavailableError
+
+_MAX_MESSAGE = 4096
+
+
+class ControlConnection:
+    """A connection to a running accelerator, whose process is held by a pidfd.
+
+    The pidfd makes sure that a signal never reaches another process with a used-up number.
+    """
+
+    def __init__(self, connection: socket.socket, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self._connection = connection
+        self._pidfd = pidfd
+        # So that nobody writes to a descriptor number that `close` has just set free.
+        self._lock = threading.Lock()
+        self._open = True
+
+    @classmethod
+    def open(cls, path: Path, accelerator_id: str, timeout: float) -> ControlConnection:
+        """Connect to the accelerator at `path` and hear its hello.
+
+        Raises:
+            UnavailableError: none is there, or another one.
+        """
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(str(path))
+            pid = _pid(connection.recv(_MAX_MESSAGE), accelerator_id)
+            connection.setblocking(False)
+            pidfd = _hold(pid, connection)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            connection.close()
+            raise UnavailableError(
+                f"No accelerator answers at {path}: {error}.", accelerator_id=accelerator_id
+            ) from error
+        return cls(connection, pid, pidfd)
+
+    def fileno(self) -> int:
+        """Readable when the accelerator has gone (or, harmlessly, has said something)."""
+        return self._connection.fileno()
+
+    def ended(self) -> bool:
+        """Whether the accelerator has closed the connection; reads what it said."""
+        return _ended(self._connection)
+
+    def hand_over(self, connection: socket.socket, peer: str) -> None:
+        """Send a connection; see `Fleet.hand_over`.
+
+        Raises:
+            OSError: it cannot be sent now.
+        """
+        message = json.dumps({"kind": "connection", "peer": peer}).encode()
+        descriptors = array.array("i", [connection.fileno()])
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]
+        with self._lock:
+            self._connection.sendmsg([message], rights, socket.MSG_DONTWAIT)
+
+    def drain(self) -> None:
+        """Ask for a graceful end."""
+        with self._lock, contextlib.suppress(OSError):
+            self._connection.send(b'{"kind":"drain"}')
+
+    def kill(self) -> None:
+        """End the process at once."""
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            if self._open:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def wait(self, timeout: float) -> bool:
+        """Whether the process ends within `timeout` seconds."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout) * 1000))
+
+    def close(self) -> None:
+        """Let go of the accelerator, which goes on."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._connection.close()
+                os.close(self._pidfd)
+
+
+def _pid(hello: bytes, accelerator_id: str) -> int:
+    fields = json.loads(hello or b"{}")
+    if fields["kind"] != "hello" or fields["accelerator_id"] != accelerator_id:
+        raise ValueError(f"it is {fields['accelerator_id']!r}")
+    return int(fields["pid"])
+
+
+def _hold(pid: int, connection: socket.socket) -> int:
+    pidfd = os.pidfd_open(pid)
+    # Still connected after the pidfd was taken: the number is that process's.
+    if _ended(connection):
+        os.close(pidfd)
+        raise ConnectionError("it has just ended")
+    return pidfd
+
+
+def _ended(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(_MAX_MESSAGE):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,182 @@
+"""The fleet of this machine: accelerators are its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from elastic_inference.catalog import AcceleratorType
+from elastic_inference.errors import ElasticInferenceError, NotFoundError, UnavailableError
+from elastic_inference.fleet.base import Health, Order, Placement, Status, Watcher
+from elastic_inference.fleet.control_connection import ControlConnection
+from elastic_inference.fleet.node import Node
+from elastic_inference.fleet.resident import Resident, Ways, check_socket_path
+from elastic_inference.fleet.supervisor import Supervisor
+from elastic_inference.settings import Limits, PoolSettings
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_HELLO_TIMEOUT = 2.0
+
+
+class LocalFleet:
+    """A `Fleet` of processes on this machine.
+
+    Args:
+        directory: the accelerators' private directories lie in it.
+        accounts: the accounts' uploads and caches lie in it.
+        outlive: the accelerators go on when this process ends, to be adopted by the next
+            fleet on `directory`; else they end with this process, however it ends.
+
+    Raises:
+        ConfigurationError: `directory` is too long a name for sockets.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        accounts: Path,
+        *,
+        settings: PoolSettings,
+        limits: Limits,
+        outlive: bool,
+    ) -> None:
+        check_socket_path(directory / ("0" * 12))
+        self._directory = directory
+        self._accounts = accounts
+        self._node = Node(settings)
+        self._lifeline = None if outlive else os.pipe()
+        self._ways = Ways(
+            limits=limits,
+            start_timeout=settings.start_timeout,
+            lifeline=None if self._lifeline is None else self._lifeline[0],
+        )
+        self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
+        self._residents: dict[str, Resident] = {}
+        self._watchers: list[Watcher] = []
+        self._lock = threading.Lock()
+        self._supervisor = Supervisor(settings, self._changed)
+
+    def place(self, accelerator_type: AcceleratorType) -> Placement:
+        return self._node.place(accelerator_type)
+
+    def release(self, placement: Placement) -> None:
+        self._node.release(placement)
+
+    def start(self, order: Order) -> None:
+        resident = self._resident(order)
+        try:
+            resident.start()
+        except ElasticInferenceError:
+            resident.stop(0)
+            self._node.release(order.placement)
+            raise
+        self._keep(resident)
+
+    def adopt(self, order: Order) -> bool:
+        self._node.take(order.placement)
+        resident = self._resident(order)
+        if not resident.adopt():
+            return False
+        self._keep(resident)
+        return True
+
+    def stop(self, accelerator_ids: Sequence[str], grace: float) -> None:
+        residents = []
+        for accelerator_id in accelerator_ids:
+            with self._lock:
+                resident = self._residents.get(accelerator_id)
+            if resident is None:
+                continue
+            resident.stopping = True
+            self._supervisor.forget(resident)
+            control = resident.control
+            if control is not None:
+                control.drain()
+            residents.append(resident)
+        for resident in residents:
+            resident.stop(grace)
+            self._node.release(resident.order.placement)
+            with self._lock:
+                self._residents.pop(resident.id, None)
+
+    def status(self, accelerator_id: str) -> Status:
+        with self._lock:
+            resident = self._residents.get(accelerator_id)
+        return Status(Health.UNKNOWN, 0) if resident is None else resident.status
+
+    def hand_over(self, accelerator_id: str, connection: socket.socket, peer: str) -> None:
+        self._get(accelerator_id).hand_over(connection, peer)
+
+    def ask(self, accelerator_id: str, path: str, token: str) -> dict[str, Any]:
+        return self._get(accelerator_id).ask(path, token)
+
+    def local_address(self, accelerator_id: str) -> dict[str, str] | None:
+        return {
+            "socket": str(self._get(accelerator_id).data_socket),
+            "bootId": self._boot_id,
+        }
+
+    def watch(self, watcher: Watcher) -> None:
+        self._watchers.append(watcher)
+
+    def sweep(self) -> None:
+        kept = {resident.directory for resident in self._residents.values()}
+        for directory in self._directory.iterdir() if self._directory.exists() else ():
+            if directory not in kept and directory.is_dir():
+                _end(directory)
+                shutil.rmtree(directory, ignore_errors=True)
+
+    def close(self) -> None:
+        self._supervisor.close()
+        for resident in self._residents.values():
+            resident.let_go()
+        if self._lifeline is not None:
+            for descriptor in self._lifeline:
+                os.close(descriptor)
+
+    def _resident(self, order: Order) -> Resident:
+        return Resident(
+            order,
+            self._directory / order.placement.place,
+            self._accounts / order.account,
+            self._ways,
+        )
+
+    def _keep(self, resident: Resident) -> None:
+        with self._lock:
+            self._residents[resident.id] = resident
+        self._supervisor.follow(resident)
+
+    def _get(self, accelerator_id: str) -> Resident:
+        with self._lock:
+            resident = self._residents.get(accelerator_id)
+        if resident is None:
+            raise NotFoundError(
+                f"No accelerator {accelerator_id[:64]!r} runs here.",
+                next_step="ei describe accelerators lists those that do.",
+            )
+        return resident
+
+    def _changed(self, resident: Resident) -> None:
+        for watcher in self._watchers:
+            watcher(resident.id, resident.status)
+
+
+def _end(directory: Path) -> None:
+    """End the accelerator that runs in a directory that nobody knows."""
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        control = ControlConnection.open(
+            directory / "handover.sock", config["accelerator_id"], _HELLO_TIMEOUT
+        )
+    except (OSError, ValueError, KeyError, TypeError, UnavailableError):
+        return
+    control.kill()
+    control.wait(_HELLO_TIMEOUT)
+    control.close()

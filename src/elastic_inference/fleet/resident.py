@@ -1,0 +1,260 @@
+"""One accelerator of this machine: its directory, its process and how it fares."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elastic_inference.accelerator.config import AcceleratorConfig
+from elastic_inference.errors import ConfigurationError, UnavailableError
+from elastic_inference.fleet import process
+from elastic_inference.fleet.base import Health, Order, Status
+from elastic_inference.fleet.control_connection import ControlConnection
+from elastic_inference.settings import Limits
+
+_HELLO_TIMEOUT = 5.0
+_ANSWER_TIMEOUT = 2.0
+_KILL_TIMEOUT = 10.0
+_MAX_ANSWER = 1 << 20
+# sun_path holds 108 bytes, the last of them NUL.
+_MAX_SOCKET_PATH = 107
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How a fleet runs its accelerators.
+
+    Attributes:
+        limits: what each accelerator accepts.
+        start_timeout: seconds until one must serve.
+        lifeline: a pipe's read end, at whose end the accelerators end; None: they outlive
+            this process.
+    """
+
+    limits: Limits
+    start_timeout: float
+    lifeline: int | None
+
+
+class Resident:
+    """An accelerator process and its private directory.
+
+    Attributes:
+        control: the connection to the running process; None while there is none.
+        failures: how often in a row it ended or did not start.
+        up_since: monotonic time since when it serves.
+    """
+
+    def __init__(self, order: Order, directory: Path, store: Path, ways: Ways) -> None:
+        self.order = order
+        self.directory = directory
+        self.control: ControlConnection | None = None
+        self.stopping = False
+        self.health = Health.UNKNOWN
+        self.restarts = 0
+        self.failures = 0
+        self.up_since = 0.0
+        self._store = store
+        self._ways = ways
+        self._child: subprocess.Popen[bytes] | None = None
+        # Held while a process is started or ended, so that never two run in one directory.
+        self._life = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        return self.order.accelerator_id
+
+    @property
+    def status(self) -> Status:
+        return Status(self.health, self.restarts)
+
+    @property
+    def data_socket(self) -> Path:
+        return self.directory / "data.sock"
+
+    def start(self) -> None:
+        """Start the process, after the end of an earlier one.
+
+        Raises:
+            UnavailableError: it did not become ready, or is being stopped.
+        """
+        with self._life:
+            self._bury()
+            if self.stopping:
+                raise UnavailableError("The accelerator is being stopped.", accelerator_id=self.id)
+            try:
+                config = self._prepare()
+                inherited = () if self._ways.lifeline is None else (self._ways.lifeline,)
+                started = process.launch(
+                    config,
+                    detach=self._ways.lifeline is None,
+                    device=device_environment(self.order),
+                    inherited=inherited,
+                    timeout=self._ways.start_timeout,
+                )
+            except OSError as error:
+                raise UnavailableError(
+                    f"The accelerator did not start: {error}.", accelerator_id=self.id
+                ) from error
+            self._child = started.child
+            self._connect()
+
+    def adopt(self) -> bool:
+        """Connect to a process that runs in the directory already."""
+        with self._life:
+            try:
+                self._connect()
+            except UnavailableError:
+                return False
+            return True
+
+    def stop(self, grace: float) -> None:
+        """End the process and remove the directory."""
+        with self._life:
+            if self.control is not None:
+                self.control.wait(grace)
+            self._bury()
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def let_go(self) -> None:
+        """Close the control connection; the process goes on."""
+        with self._life:
+            if self.control is not None:
+                self.control.close()
+                self.control = None
+
+    def hand_over(self, connection: socket.socket, peer: str) -> None:
+        """See `Fleet.hand_over`."""
+        control = self.control
+        if control is None:
+            raise UnavailableError("The accelerator is being started.", accelerator_id=self.id)
+        try:
+            control.hand_over(connection, peer)
+        except OSError as error:
+            raise UnavailableError(
+                f"The accelerator cannot take the connection: {error}.", accelerator_id=self.id
+            ) from error
+
+    def ask(self, path: str, token: str) -> dict[str, Any]:
+        """See `Fleet.ask`."""
+        connection = _UnixConnection(self.data_socket)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+            response = connection.getresponse()
+            raw = response.read(_MAX_ANSWER)
+            answer: dict[str, Any] = json.loads(raw) if response.status == 200 else {}
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise UnavailableError(
+                f"The accelerator does not answer: {error}.", accelerator_id=self.id
+            ) from error
+        finally:
+            connection.close()
+        if not answer:
+            raise UnavailableError(
+                f"The accelerator answers with status {response.status}.", accelerator_id=self.id
+            )
+        return answer
+
+    def _connect(self) -> None:
+        self.control = ControlConnection.open(
+            self.directory / "handover.sock", self.id, _HELLO_TIMEOUT
+        )
+        self.up_since = time.monotonic()
+
+    def _bury(self) -> None:
+        """See to it that no process of ours runs here."""
+        if self.control is not None:
+            self.control.kill()
+            self.control.wait(_KILL_TIMEOUT)
+            self.control.close()
+            self.control = None
+        if self._child is not None:
+            if self._child.poll() is None:
+                self._child.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(_KILL_TIMEOUT)
+            self._child = None
+
+    def _prepare(self) -> Path:
+        """Write what the process reads; what it kept from an earlier life stays."""
+        check_socket_path(self.directory)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        certificate, key = self.directory / "server.pem", self.directory / "server.key"
+        certificate.write_bytes(self.order.certificate)
+        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(self.order.private_key)
+        for name in ("data.sock", "handover.sock"):
+            (self.directory / name).unlink(missing_ok=True)
+        placement, ways = self.order.placement, self._ways
+        path = self.directory / "config.json"
+        AcceleratorConfig(
+            accelerator_id=self.id,
+            accelerator_type=self.order.accelerator_type.name,
+            account=self.order.account,
+            memory_bytes=self.order.accelerator_type.memory_bytes,
+            threads=placement.threads,
+            # It sees its own device alone, as the first.
+            device="cpu" if placement.device == "cpu" else "cuda:0",
+            directory=self.directory,
+            store_directory=self._store,
+            token_key=self.order.token_key.hex(),
+            server_name=self.order.server_name,
+            certificate=certificate,
+            private_key=key,
+            lifeline_fd=ways.lifeline,
+            control_grace=ways.limits.control_grace if ways.lifeline is None else None,
+            limits=ways.limits,
+        ).to_file(path)
+        return path
+
+
+def check_socket_path(directory: Path) -> None:
+    """Refuse a directory whose name leaves no room for a socket's.
+
+    Raises:
+        ConfigurationError: it is too long.
+    """
+    if len(os.fsencode(directory / "handover.sock")) > _MAX_SOCKET_PATH:
+        raise ConfigurationError(
+            f"{directory} is too long a name: sockets lie in it.",
+            next_step="Take a shorter --state DIR or EI_HOME (60 characters are enough).",
+        )
+
+
+def device_environment(order: Order) -> Mapping[str, str]:
+    """The variables that give the process its share of a GPU; none on a CPU.
+
+    MPS bounds compute and memory where its daemon runs.
+    """
+    placement = order.placement
+    if placement.device == "cpu":
+        return {}
+    share = {"CUDA_VISIBLE_DEVICES": placement.device.partition(":")[2]}
+    pipes = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # noqa: S108 - MPS's own default
+    if (pipes / "control").exists():
+        share["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(placement.percentage)
+        share["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"0={order.accelerator_type.memory_mib}M"
+    return share
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_ANSWER_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

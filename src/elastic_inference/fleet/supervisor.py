@@ -1,0 +1,242 @@
+"""Keeps accelerators alive: sees them die, asks how they are, starts them again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from elastic_inference.errors import ElasticInferenceError
+from elastic_inference.fleet.base import Health
+from elastic_inference.fleet.control_connection import ControlConnection
+from elastic_inference.fleet.resident import Resident
+from elastic_inference.settings import PoolSettings
+
+_log = logging.getLogger(__name__)
+_PROBE = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+_ALIVE = b"HTTP/1.1 200"
+_PROBE_TIMEOUT = 5.0
+# A process that served this long begins with a clean slate when it ends.
+_STEADY = 60.0
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 30.0
+
+
+@dataclass(slots=True)
+class _Case:
+    """What the supervisor knows of one resident."""
+
+    resident: Resident
+    probe: socket.socket | None = None
+    probe_until: float = 0.0
+    heard: bytes = b""
+    next_probe: float = 0.0
+    last_alive: float = field(default_factory=time.monotonic)
+    restart_at: float | None = None
+    restarting: bool = False
+
+
+class Supervisor:
+    """One thread that watches every accelerator of a fleet."""
+
+    def __init__(self, settings: PoolSettings, changed: Callable[[Resident], None]) -> None:
+        self._settings = settings
+        self._changed = changed
+        self._cases: dict[str, _Case] = {}
+        self._selector = selectors.DefaultSelector()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._wake, selectors.EVENT_READ, self._woken)
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._thread.start()
+
+    def follow(self, resident: Resident) -> None:
+        """Watch a resident that serves, and start it again whenever it ends."""
+        self._call(lambda: self._follow(resident))
+
+    def forget(self, resident: Resident) -> None:
+        """Watch it no more; when this returns its sockets are its owner's alone."""
+        self._call(lambda: self._forget(resident))
+
+    def close(self) -> None:
+        """End the thread."""
+        self._call(lambda: setattr(self, "_closed", True))
+        self._thread.join()
+        self._selector.close()
+        os.close(self._wake)
+
+    def _call(self, call: Callable[[], None]) -> None:
+        """Run `call` in the supervisor's thread and wait for it."""
+        if self._closed:
+            return
+        done = threading.Event()
+
+        def run() -> None:
+            try:
+                call()
+            finally:
+                done.set()
+
+        self._calls.append(run)
+        os.eventfd_write(self._wake, 1)
+        done.wait()
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        while self._calls:
+            self._calls.popleft()()
+
+    def _run(self) -> None:
+        while not self._closed:
+            for key, _ in self._selector.select(self._patience()):
+                key.data()
+            now = time.monotonic()
+            for case in list(self._cases.values()):
+                self._tick(case, now)
+
+    def _patience(self) -> float | None:
+        due = []
+        for case in self._cases.values():
+            if case.restart_at is not None:
+                due.append(case.restart_at)
+            elif case.resident.control is not None:
+                due.append(case.next_probe if case.probe is None else case.probe_until)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _follow(self, resident: Resident) -> None:
+        control = resident.control
+        if control is None or resident.stopping:
+            return
+        case = self._cases.setdefault(resident.id, _Case(resident))
+        case.last_alive = time.monotonic()
+        case.next_probe = case.last_alive + self._settings.health_interval
+        self._selector.register(control, selectors.EVENT_READ, lambda: self._heard(case, control))
+        self._set_health(case, Health.OK)
+
+    def _heard(self, case: _Case, control: ControlConnection) -> None:
+        if control.ended():
+            self._lost(case)
+
+    def _forget(self, resident: Resident) -> None:
+        case = self._cases.pop(resident.id, None)
+        if case is not None:
+            self._unregister(case)
+
+    def _unregister(self, case: _Case) -> None:
+        self._end_probe(case)
+        if case.resident.control is not None:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(case.resident.control)
+
+    def _tick(self, case: _Case, now: float) -> None:
+        if case.restart_at is not None:
+            if now >= case.restart_at:
+                self._restart(case)
+        elif not case.restarting:
+            if case.probe is not None and now >= case.probe_until:
+                self._end_probe(case)
+                self._set_health(case, Health.IMPAIRED)
+            if now - case.last_alive > self._settings.hang_timeout and case.resident.control:
+                _log.warning("%s does not answer and is ended", case.resident.id)
+                case.last_alive = now
+                case.resident.control.kill()
+            elif case.probe is None and now >= case.next_probe:
+                self._begin_probe(case, now)
+
+    def _begin_probe(self, case: _Case, now: float) -> None:
+        case.next_probe = now + self._settings.health_interval
+        case.probe_until = now + _PROBE_TIMEOUT
+        case.heard = b""
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        probe.setblocking(False)
+        try:
+            probe.connect(str(case.resident.data_socket))
+            probe.send(_PROBE)
+        except OSError:
+            probe.close()
+            self._set_health(case, Health.IMPAIRED)
+            return
+        case.probe = probe
+        self._selector.register(probe, selectors.EVENT_READ, lambda: self._hear(case, probe))
+
+    def _hear(self, case: _Case, probe: socket.socket) -> None:
+        try:
+            piece = probe.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        case.heard += piece
+        if piece and len(case.heard) < len(_ALIVE):
+            return
+        self._end_probe(case)
+        if case.heard.startswith(_ALIVE):
+            case.last_alive = time.monotonic()
+            self._set_health(case, Health.OK)
+        else:
+            self._set_health(case, Health.IMPAIRED)
+
+    def _end_probe(self, case: _Case) -> None:
+        if case.probe is not None:
+            self._selector.unregister(case.probe)
+            case.probe.close()
+            case.probe = None
+
+    def _lost(self, case: _Case) -> None:
+        self._unregister(case)
+        now = time.monotonic()
+        if now - case.resident.up_since > _STEADY:
+            case.resident.failures = 0
+        self._set_health(case, Health.IMPAIRED)
+        _log.warning("%s has ended and is started again", case.resident.id)
+        self._schedule(case, now)
+
+    def _schedule(self, case: _Case, now: float) -> None:
+        case.resident.failures += 1
+        again = case.resident.failures - 2
+        delay = 0.0 if again < 0 else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(again, 16))
+        case.restart_at = now + delay
+
+    def _restart(self, case: _Case) -> None:
+        case.restart_at = None
+        case.restarting = True
+
+        def restart() -> None:
+            try:
+                case.resident.start()
+            except ElasticInferenceError as error:
+                _log.warning("%s: %s", case.resident.id, error.message)
+                self._post(lambda: self._restarted(case, serves=False))
+            else:
+                self._post(lambda: self._restarted(case, serves=True))
+
+        threading.Thread(target=restart, name="restart", daemon=True).start()
+
+    def _post(self, call: Callable[[], None]) -> None:
+        self._calls.append(call)
+        if not self._closed:
+            os.eventfd_write(self._wake, 1)
+
+    def _restarted(self, case: _Case, *, serves: bool) -> None:
+        case.restarting = False
+        if case.resident.id not in self._cases:
+            return
+        if serves:
+            case.resident.restarts += 1
+            self._follow(case.resident)
+        else:
+            self._schedule(case, time.monotonic())
+
+    def _set_health(self, case: _Case, health: Health) -> None:
+        if case.resident.health is not health:
+            case.resident.health = health
+            self._changed(case.resident)
