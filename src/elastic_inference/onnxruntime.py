@@ -15,10 +15,8 @@ from elastic_inference.frameworks.onnxruntime.binding import IOBinding
 from elastic_inference.frameworks.onnxruntime.options import RunOptions, SessionOptions
 from elastic_inference.frameworks.onnxruntime.session import InferenceSession
 
-__all__ = sorted(
-    {name for name in dir(_real) if not name.startswith("_")}
-    | {"IOBinding", "InferenceSession", "RunOptions", "SessionOptions"}
-)
+__all__ = ["IOBinding", "InferenceSession", "RunOptions", "SessionOptions"]
+__all__ += [name for name in dir(_real) if not name.startswith("_") and name not in __all__]
 __version__: str = _real.__version__
 
 
@@ -27,4 +25,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

@@ -6,7 +6,6 @@ ONNX Runtime's and of our own tree, so that either `except` clause finds them.
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import Any
 
@@ -81,12 +80,23 @@ def _exception_class(status: str) -> type[Exception]:
     return found
 
 
-@functools.cache
+_classes: dict[tuple[type[Exception], type[Exception]], type[ElasticInferenceError]] = {}
+
+
 def _both(
     theirs: type[Exception], ours: type[ElasticInferenceError]
 ) -> type[ElasticInferenceError]:
+    """The class that is both; the same one each time."""
     if issubclass(ours, theirs):
         return ours
+    if (theirs, ours) not in _classes:
+        _classes[theirs, ours] = _make(theirs, ours)
+    return _classes[theirs, ours]
+
+
+def _make(
+    theirs: type[Exception], ours: type[ElasticInferenceError]
+) -> type[ElasticInferenceError]:
 
     def reduce(self: ElasticInferenceError) -> tuple[Any, ...]:
         return _rebuild, (theirs, ours, self.to_dict())

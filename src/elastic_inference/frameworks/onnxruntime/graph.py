@@ -17,7 +17,7 @@ class Graph:
     """The top-level graph of an ONNX model.
 
     Attributes:
-        nodes: its nodes, in an order in which they can run.
+        nodes: its nodes that the results need, in an order in which they can run.
         node_inputs: for each node the names it reads, those of its subgraphs included.
         inputs: names that the caller gives.
         results: names that the caller gets.
@@ -29,7 +29,7 @@ class Graph:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
-        self.nodes: list[Any] = _sorted(graph.node)
+        self.nodes: list[Any] = _needed(_sorted(graph.node), graph.output)
         self.initializers: dict[str, Any] = {tensor.name: tensor for tensor in graph.initializer}
         self.sparse_initializers: dict[str, Any] = {
             tensor.values.name: tensor for tensor in graph.sparse_initializer
@@ -78,6 +78,17 @@ def _sorted(nodes: Any) -> list[Any]:
     if all(index > max(others, default=-1) for index, others in before.items()):
         return list(nodes)
     return [nodes[index] for index in graphlib.TopologicalSorter(before).static_order()]
+
+
+def _needed(nodes: list[Any], outputs: Any) -> list[Any]:
+    """The nodes that something among `outputs` depends on."""
+    wanted = {value.name for value in outputs}
+    kept = []
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.output):
+            kept.append(node)
+            wanted.update(read_names(node))
+    return kept[::-1]
 
 
 def read_names(node: Any) -> Iterator[str]:

@@ -90,6 +90,6 @@ def _varint(data: Data, at: int, end: int) -> tuple[int, int]:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+        if byte < 0x80:
             return value, at
     raise ValueError("This is not a serialised ONNX model.")

@@ -14,6 +14,10 @@ from elastic_inference.frameworks.onnxruntime import real
 # Entries that change results. Others tune the machine that ORT runs on, which the accelerator
 # does for itself.
 _RESULT_ENTRIES = (
+    "session.disable_qdq_constant_folding",
+    "session.enable_dq_matmulnbits_fusion",
+    "session.qdq_matmulnbits_accuracy_level",
+    "session.strict_shape_type_inference",
     "session.set_denormal_as_zero",
     "session.disable_quant_qdq",
     "session.disable_double_qdq_remover",

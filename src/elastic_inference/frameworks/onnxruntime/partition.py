@@ -19,18 +19,25 @@ _LOCAL_SEGMENT = 1024
 _SMALL = 16 * 1024
 _MAX_TRIALS = 400
 
+# fmt: off
 # Operators of the default domain that move or describe data and compute next to nothing.
 _MOVING = frozenset(
-    "Cast CastLike Concat Constant ConstantOfShape Expand Flatten Gather GatherElements GatherND "
-    "Identity Pad Range Reshape SequenceAt SequenceConstruct SequenceEmpty SequenceLength Shape "
-    "Size Slice Split SplitToSequence Squeeze Tile Transpose Unsqueeze".split()
+    [
+        "Cast", "CastLike", "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather",
+        "GatherElements", "GatherND", "Identity", "Pad", "Range", "Reshape", "SequenceAt",
+        "SequenceConstruct", "SequenceEmpty", "SequenceLength", "Shape", "Size", "Slice", "Split",
+        "SplitToSequence", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    ]
 )
 # Operators that are cheap where their results are known to be small.
 _ELEMENTWISE = frozenset(
-    "Abs Add And Ceil Clip Div Equal Floor Greater GreaterOrEqual Less LessOrEqual Max Min Mod "
-    "Mul Neg Not Or Pow ReduceMax ReduceMin ReduceProd ReduceSum Relu Sign Sqrt Sub Where "
-    "Xor".split()
+    [
+        "Abs", "Add", "And", "Ceil", "Clip", "Div", "Equal", "Floor", "Greater", "GreaterOrEqual",
+        "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "ReduceMax",
+        "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Sign", "Sqrt", "Sub", "Where", "Xor",
+    ]
 )
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)

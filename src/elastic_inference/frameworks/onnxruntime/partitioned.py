@@ -252,7 +252,7 @@ def to_type(spec: TensorSpec) -> Any:
         made.optional_type.elem_type.CopyFrom(to_type(spec.element))
     elif spec.datatype == "MAP" and spec.element:
         key = type_text(spec).removeprefix("map(").partition(",")[0]
-        numbers = {text: number for text, number in ELEMENT_TYPES.values()}
+        numbers = dict(ELEMENT_TYPES.values())
         made.map_type.key_type = numbers[key]
         made.map_type.value_type.CopyFrom(to_type(spec.element))
     else:

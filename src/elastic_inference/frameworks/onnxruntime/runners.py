@@ -6,9 +6,8 @@ All runners take and give values as ONNX Runtime's callers know them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from elastic_inference.client import Model
 from elastic_inference.frameworks.onnxruntime import real
 from elastic_inference.frameworks.onnxruntime.failures import invalid_argument, python_error
 from elastic_inference.frameworks.onnxruntime.values import (
@@ -22,6 +21,9 @@ from elastic_inference.frameworks.onnxruntime.values import (
     to_wire,
 )
 from elastic_inference.protocol.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from elastic_inference.client import Model
 
 
 class Runner(Protocol):

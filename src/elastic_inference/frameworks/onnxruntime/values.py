@@ -228,7 +228,7 @@ def _strings(value: Any, spec: TensorSpec) -> Array:
             f"{spec.name!r}.",
         )
     if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8")
+        array = np.char.decode(array.astype(np.bytes_), "utf-8")
     if array.dtype.kind not in "OU":
         raise invalid_argument(
             f"Unexpected input data type. Actual: ({_actual_type(array)}) , "
