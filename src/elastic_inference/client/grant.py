@@ -1,0 +1,209 @@
+"""Where an accelerator is and by what right it is used."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import stat
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from elastic_inference.client.discovery import Credentials
+from elastic_inference.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    ElasticInferenceError,
+    UnavailableError,
+    from_dict,
+)
+from elastic_inference.protocol.sigv4 import sign
+from elastic_inference.settings import ClientSettings
+
+_TARGET = "ElasticInferenceControl_20261101.Connect"
+_MAX_ANSWER = 1 << 20
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """How to reach an accelerator's data plane: over TCP, over a Unix socket, or either.
+
+    Attributes:
+        host, port: the TCP address; "" where there is none.
+        tls: encrypt TCP. Without it, only for benchmarks on loopback.
+        server_name: the TLS server name, which the certificate must have.
+        ca: PEM file of the authorities to trust; "" for the system's.
+        socket_path: the Unix socket; "" where there is none.
+    """
+
+    host: str = ""
+    port: int = 0
+    tls: bool = True
+    server_name: str = ""
+    ca: str = ""
+    socket_path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The right to use one accelerator for a while.
+
+    Attributes:
+        accelerator_id, accelerator_type: which; "" where only the accelerator knows.
+        address: where it is.
+        token: opens its data plane.
+    """
+
+    accelerator_id: str
+    accelerator_type: str
+    address: Address
+    token: str
+
+
+class Locator(Protocol):
+    """Finds an accelerator, again whenever it was lost."""
+
+    def grant(self) -> Grant:
+        """A fresh grant.
+
+        Raises:
+            UnavailableError: nobody answers now; later may work.
+            ElasticInferenceError: asking again will not help.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FixedLocator:
+    """An address and a token that the caller knows."""
+
+    fixed: Grant
+
+    def grant(self) -> Grant:
+        return self.fixed
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointLocator:
+    """Asks the pool's endpoint, with the instance's credentials (operation Connect)."""
+
+    accelerator_id: str
+    credentials: Credentials
+    settings: ClientSettings
+
+    def grant(self) -> Grant:
+        answer = self._connect()
+        try:
+            return self._parse(answer)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnavailableError(
+                f"The endpoint's answer cannot be read: {error!r}.",
+                next_step=f"Check that {self.settings.endpoint} is a pool's endpoint.",
+            ) from error
+
+    def _connect(self) -> dict[str, Any]:
+        url = self.settings.endpoint
+        body = json.dumps({"acceleratorId": self.accelerator_id}).encode()
+        headers = sign(
+            "POST",
+            url.rstrip("/") + "/",
+            {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": _TARGET},
+            body,
+            self.credentials.access_key_id,
+            self.credentials.secret_access_key,
+        )
+        parts = urlsplit(url)
+        try:
+            connection = http.client.HTTPSConnection(
+                parts.hostname or "",
+                parts.port,
+                timeout=self.settings.connect_timeout,
+                context=tls_context(self.settings.ca_bundle),
+            )
+            try:
+                connection.request("POST", "/", body, headers)
+                response = connection.getresponse()
+                raw = response.read(_MAX_ANSWER)
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            raise UnavailableError(
+                f"Cannot reach the endpoint {url}: {error}.",
+                next_step="Check that the pool runs (ei up) and that its port is open.",
+            ) from error
+        return _answer_of(response.status, raw)
+
+    def _parse(self, answer: dict[str, Any]) -> Grant:
+        endpoint = urlsplit(self.settings.endpoint)
+        return Grant(
+            accelerator_id=str(answer["acceleratorId"]),
+            accelerator_type=str(answer["acceleratorType"]),
+            token=str(answer["token"]),
+            address=Address(
+                host=str(answer.get("host") or endpoint.hostname),
+                port=int(answer.get("port") or endpoint.port or 443),
+                server_name=str(answer["serverName"]),
+                ca=self.settings.ca_bundle,
+                socket_path=_local_socket(answer.get("local")),
+            ),
+        )
+
+
+def _answer_of(status: int, raw: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(raw)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise UnavailableError(f"The endpoint's answer ({status}) is not a JSON object.")
+    if status == 200:
+        return answer
+    if "error" not in answer:
+        answer["error"] = answer.get("message", "")
+    fallback: type[ElasticInferenceError] = UnavailableError
+    if status < 500:
+        fallback = AccessDeniedError if status == 403 else ConfigurationError
+    raise from_dict(answer, fallback)
+
+
+def _local_socket(local: Any) -> str:
+    """The accelerator's Unix socket, where this process runs on the accelerator's host."""
+    if not isinstance(local, dict) or not local.get("bootId"):
+        return ""
+    path = str(local.get("socket", ""))
+    try:
+        same_host = _BOOT_ID.read_text(encoding="ascii").strip() == str(local["bootId"]).strip()
+        return path if same_host and owned_socket(path) else ""
+    except OSError:
+        return ""
+
+
+def owned_socket(path: str) -> bool:
+    """Whether `path` is a socket of this user: to another's no token is sent."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a path that may be ""
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISSOCK(status.st_mode) and status.st_uid == os.geteuid()
+
+
+@lru_cache(maxsize=8)
+def tls_context(ca: str) -> ssl.SSLContext:
+    """A TLS 1.3 client context that trusts the authorities in `ca` ("": the system's).
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"Cannot read the certificate authorities in {ca!r}: {error}.",
+            next_step="AWS_CA_BUNDLE must name a PEM file.",
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context

@@ -1,0 +1,200 @@
+"""A model's files, as the application has them: where the bytes are and what their hashes are."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, TypeAlias
+
+from elastic_inference.errors import InvalidRequestError, ModelFormatError
+
+ModelSource: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] "
+    "| Mapping[str, str | os.PathLike[str] | bytes | bytearray | memoryview]"
+)
+MAIN = "model.onnx"
+_CHUNK = 8 * 1024 * 1024
+# The start of an entry of TensorProto.external_data whose key is "location".
+_LOCATION = b"\x0a\x08location\x12"
+_MAX_LOCATION = 4096
+# A file changed less than this before may change again without its times showing it.
+_SETTLED_NS = 2_000_000_000
+_MAX_REMEMBERED = 64
+
+_hashes: dict[tuple[str, int, int, int, int, int], tuple[str, frozenset[str]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One file.
+
+    Attributes:
+        sha256: of its bytes, hexadecimal.
+        size: in bytes.
+        locations: what looks like names of external data in it.
+    """
+
+    sha256: str
+    size: int
+    locations: frozenset[str]
+    _path: str
+    _data: bytes
+
+    def read(self, offset: int, size: int) -> bytes | memoryview:
+        """`size` bytes from `offset` on.
+
+        Raises:
+            InvalidRequestError: the file is not there any more or shorter.
+        """
+        if not self._path:
+            return memoryview(self._data)[offset : offset + size]
+        try:
+            with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered
+                part = os.pread(file.fileno(), size, offset)
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
+        if len(part) != size:
+            raise InvalidRequestError(f"{self._path} became shorter while it was read.")
+        return part
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model: `files` by name, of which `main` is the graph."""
+
+    files: Mapping[str, Blob]
+    main: str
+
+
+def files_of(source: ModelSource) -> ModelFiles:
+    """The files of a model given as a path, as bytes, as an open file, or by name.
+
+    External data of a path is found beside it; a mapping must hold it.
+
+    Raises:
+        InvalidRequestError: no such file, or not something a model can be given as.
+        ModelFormatError: the model is empty, or a file of its external data is missing.
+    """
+    if isinstance(source, Mapping):
+        files = {str(name): _blob(content) for name, content in source.items()}
+        main = MAIN if MAIN in files or not files else next(iter(files))
+    elif isinstance(source, str | os.PathLike):
+        graph = _blob(source)
+        files = _external(Path(source), graph.locations)
+        main = _free_name(files)
+        files[main] = graph
+    elif hasattr(source, "read"):
+        files, main = {MAIN: _blob(source.read())}, MAIN
+    else:
+        files, main = {MAIN: _blob(source)}, MAIN
+    if main not in files or files[main].size == 0:
+        raise ModelFormatError("The model is empty.")
+    return ModelFiles({name: blob for name, blob in files.items() if blob.size}, main)
+
+
+def _free_name(taken: Mapping[str, Blob]) -> str:
+    name = MAIN
+    while name in taken:
+        name = "_" + name
+    return name
+
+
+def _blob(source: object) -> Blob:
+    if isinstance(source, str | os.PathLike):
+        return _blob_of_file(os.fspath(source))
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+        locations = frozenset(_locations(data))
+        return Blob(hashlib.sha256(data).hexdigest(), len(data), locations, "", data)
+    raise InvalidRequestError(
+        f"A model cannot be loaded from {type(source).__name__}.",
+        next_step="Give a path, bytes or an open binary file.",
+    )
+
+
+def _blob_of_file(path: str) -> Blob:
+    path = os.path.abspath(path)  # noqa: PTH100 - it outlives a change of directory
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered
+            status = os.fstat(file.fileno())
+            key = (
+                path,
+                status.st_dev,
+                status.st_ino,
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+            )
+            found = _hashes.get(key)
+            if found is None:
+                found = _scan(file, status.st_size)
+                if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS:
+                    if len(_hashes) >= _MAX_REMEMBERED:
+                        _hashes.clear()
+                    _hashes[key] = found
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return Blob(found[0], status.st_size, found[1], path, b"")
+
+
+def _scan(file: IO[bytes], size: int) -> tuple[str, frozenset[str]]:
+    """Hash and external data locations, in one pass that takes no memory of its own."""
+    digest = hashlib.sha256()
+    locations: set[str] = set()
+    if size == 0:
+        return digest.hexdigest(), frozenset()
+    overlap = len(_LOCATION) + _MAX_LOCATION + 2
+    with (
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        for at in range(0, len(view), _CHUNK):
+            with view[at : at + _CHUNK] as chunk:
+                digest.update(chunk)
+            locations.update(_locations(mapped[at : at + _CHUNK + overlap]))
+    return digest.hexdigest(), frozenset(locations)
+
+
+def _locations(data: bytes) -> Iterator[str]:
+    """What follows the key "location" wherever those bytes stand.
+
+    It may find too much in weights; what is needed and missing the accelerator says.
+    """
+    at = data.find(_LOCATION)
+    while at >= 0:
+        at += len(_LOCATION)
+        size = data[at] if at < len(data) else 0
+        start = at + 1
+        if size & 0x80 and start < len(data):
+            size = size & 0x7F | data[start] << 7
+            start += 1
+        if 0 < size <= _MAX_LOCATION and start + size <= len(data):
+            with contextlib.suppress(UnicodeDecodeError):
+                yield data[start : start + size].decode()
+        at = data.find(_LOCATION, at)
+
+
+def _external(model: Path, locations: frozenset[str]) -> dict[str, Blob]:
+    """The external data files of the model at `model`, none outside its folder."""
+    found: dict[str, Blob] = {}
+    for location in sorted(locations):
+        pure = PurePosixPath(location)
+        if pure.is_absolute() or ".." in pure.parts or "\0" in location:
+            continue
+        path = model.parent / pure
+        if not path.is_file():
+            continue
+        folder = model.parent.resolve()
+        if folder in path.resolve().parents or path.parent == model.parent:
+            found[str(pure)] = _blob_of_file(str(path))
+    return found
+
+
+def _unreadable(path: str, error: OSError) -> InvalidRequestError:
+    return InvalidRequestError(f"Cannot read {path}: {error.strerror or error}.")

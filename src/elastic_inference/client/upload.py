@@ -1,0 +1,63 @@
+"""Uploads by content hash: what is stored is not sent, what was cut off goes on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from elastic_inference.client.link import Link
+from elastic_inference.client.progress import Progress
+from elastic_inference.client.source import Blob, ModelFiles
+from elastic_inference.errors import ConflictError, InternalError
+from elastic_inference.protocol.content_range import format_content_range
+
+_PART = 8 * 1024 * 1024
+# Each time the stored offset was not the expected one: other clients upload the same file.
+_MAX_CONFLICTS = 1000
+
+
+def upload(link: Link, model: ModelFiles) -> None:
+    """Bring all files of `model` to the accelerator's store.
+
+    Raises:
+        InvalidRequestError: a file changed while it was read.
+        ElasticInferenceError: what the accelerator answered.
+    """
+    for name, blob in model.files.items():
+        _upload_blob(link, name, blob)
+
+
+def _upload_blob(link: Link, name: str, blob: Blob) -> None:
+    path = f"/v2/elastic-inference/blobs/{blob.sha256}"
+    status = link.request("GET", path)
+    progress = Progress(f"Uploading {name}", blob.size, _offset(status))
+    conflicts = 0
+    while not status.get("complete"):
+        offset = _offset(status)
+        size = min(_PART, blob.size - offset)
+        if size <= 0:
+            raise InternalError(f"The store has all of {name} but does not take it as complete.")
+        try:
+            status = _put(link, path, blob, offset, size)
+        except ConflictError:
+            conflicts += 1
+            if conflicts > _MAX_CONFLICTS:
+                raise
+            status = link.request("GET", path)
+        progress.show(blob.size if status.get("complete") else _offset(status))
+
+
+def _put(link: Link, path: str, blob: Blob, offset: int, size: int) -> dict[str, Any]:
+    fields = f"Content-Range: {format_content_range(offset, size, blob.size)}\r\n"
+    part = blob.read(offset, size)
+    raw = link.call(
+        lambda connection: connection.request("PUT", path, part, fields),
+        timeout_ns=int(link.settings.load_timeout * 1e9),
+    )
+    status = json.loads(raw) if raw else {}
+    return status if "offset" in status else {**status, "offset": offset + size}
+
+
+def _offset(status: dict[str, Any]) -> int:
+    offset = status.get("offset", 0)
+    return offset if type(offset) is int and offset >= 0 else 0
