@@ -40,7 +40,7 @@ $(VENV)/.dev: $(VENV)/.demo
 	@touch $@
 
 demo: $(VENV)/.demo
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python examples/ocr/demo.py
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q

@@ -128,7 +128,7 @@ class FloorServer:
         where = ["-u", str(unix)] if unix else ["-p", "0"]
         secure = ["-C", str(tls[0]), "-K", str(tls[1])] if tls else []
         self._process = subprocess.Popen(
-            [program, "serve", *where, *secure, *self._sizes],
+            [str(program), "serve", *where, *secure, *self._sizes],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -158,7 +158,7 @@ class FloorDrive:
     def measure(self, seconds: float) -> Sample:
         done = subprocess.run(
             [
-                *(self.program, "drive", *self.options, "-c", str(self.connections)),
+                *(str(self.program), "drive", *self.options, "-c", str(self.connections)),
                 *("-d", str(seconds), "-w", str(warm_up(seconds))),
             ],
             capture_output=True,

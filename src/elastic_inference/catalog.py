@@ -119,7 +119,7 @@ def _parse(name: str, fields: Any, path: Path) -> AcceleratorType:
     if not isinstance(fields, Mapping):
         raise wrong("it must be a table")
     if unknown := set(fields) - _FIELDS:
-        raise wrong(f"unknown key {sorted(unknown)[0]!r}")
+        raise wrong(f"unknown key {min(unknown)!r}")
     numbers: dict[str, float] = {}
     for key, least in (("memory_mib", 1), ("tflops_fp32", 0), ("tflops_fp16", 0)):
         numbers[key] = _number(fields.get(key), least)

@@ -101,11 +101,15 @@ class Limits:
         "EI_DRAIN_TIMEOUT", 30.0, parse_duration, "time for running requests after SIGTERM"
     )
     lease_grace: float = _setting(
-        "EI_LEASE_GRACE", 30.0, parse_duration,
+        "EI_LEASE_GRACE",
+        30.0,
+        parse_duration,
         "how long a model stays for a client whose connections are gone",
     )
     control_grace: float = _setting(
-        "EI_CONTROL_GRACE", 600.0, parse_duration,
+        "EI_CONTROL_GRACE",
+        600.0,
+        parse_duration,
         "how long an accelerator runs on without a control plane",
     )
 
@@ -115,11 +119,15 @@ class ClientSettings:
     """How an application's side finds and uses its accelerators. Times in seconds."""
 
     visible_devices: str | None = _setting(
-        "EI_VISIBLE_DEVICES", None, str,
+        "EI_VISIBLE_DEVICES",
+        None,
+        str,
         "ordinals or ids of the accelerators to use; empty: none; unset: all",
     )
     on_loss: str = _setting(
-        "EI_ON_LOSS", "error", _one_of("error", "local"),
+        "EI_ON_LOSS",
+        "error",
+        _one_of("error", "local"),
         "when recovery fails: raise an error, or go on with the local engine",
     )
     timeout: float = _setting(
@@ -135,18 +143,24 @@ class ClientSettings:
         "EI_MAX_ANSWER", 4 * GIB, parse_size, "largest answer that a client takes"
     )
     recovery_timeout: float = _setting(
-        "EI_RECOVERY_TIMEOUT", 30.0, parse_duration,
+        "EI_RECOVERY_TIMEOUT",
+        30.0,
+        parse_duration,
         "how long a lost accelerator is waited for before EI_ON_LOSS decides",
     )
     transport: str = _setting(
-        "EI_TRANSPORT", "auto", _one_of("auto", "tls", "unix", "shm"),
+        "EI_TRANSPORT",
+        "auto",
+        _one_of("auto", "tls", "unix", "shm"),
         "auto takes shared memory where both ends are on one host, else TLS",
     )
     endpoint: str = _setting(
         "AWS_ENDPOINT_URL_ELASTIC_INFERENCE_RUNTIME", "", str, "URL of the pool's endpoint"
     )
     metadata_endpoint: str = _setting(
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254", str,
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        "http://169.254.169.254",
+        str,
         "address of the instance metadata service",
     )
     ca_bundle: str = _setting(
@@ -174,11 +188,15 @@ class PoolSettings:
         "EI_HEALTH_INTERVAL", 3.0, parse_duration, "time between two health checks"
     )
     hang_timeout: float = _setting(
-        "EI_HANG_TIMEOUT", 60.0, parse_duration,
+        "EI_HANG_TIMEOUT",
+        60.0,
+        parse_duration,
         "how long an accelerator may not answer health checks before it is restarted",
     )
     node_memory: int | None = _setting(
-        "EI_NODE_MEMORY", None, parse_size,
+        "EI_NODE_MEMORY",
+        None,
+        parse_size,
         "memory of a CPU-only node for accelerators; unset: what is available at its start",
     )
     start_timeout: float = _setting(
@@ -188,11 +206,15 @@ class PoolSettings:
         "EI_TOKEN_LIFETIME", 900.0, parse_duration, "how long a data-plane token is valid"
     )
     instance_lease: float = _setting(
-        "EI_INSTANCE_LEASE", 30.0, parse_duration,
+        "EI_INSTANCE_LEASE",
+        30.0,
+        parse_duration,
         "how long a silent `ei run` keeps its accelerators",
     )
     hello_timeout: float = _setting(
-        "EI_HELLO_TIMEOUT", 10.0, parse_duration,
+        "EI_HELLO_TIMEOUT",
+        10.0,
+        parse_duration,
         "how long the endpoint waits for a connection's TLS ClientHello",
     )
     max_pending: int = _setting(

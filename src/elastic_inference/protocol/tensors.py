@@ -56,7 +56,10 @@ BITS: Mapping[str, int] = MappingProxyType(
 CONTAINERS = frozenset({"SEQUENCE", "OPTIONAL", "MAP"})
 # The datatypes that the Open Inference Protocol itself defines.
 STANDARD = frozenset(
-    "BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 BF16 BYTES".split()
+    {
+        *("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"),
+        *("FP16", "FP32", "FP64", "BF16", "BYTES"),
+    }
 )
 # What numpy dtype names mean on the wire. The last ones are those of ml_dtypes, which
 # need not be installed.
@@ -327,11 +330,14 @@ def decode_value(entry: Mapping[str, Any], data: Buffer, depth: int = 0) -> Valu
         return values[0] if values else None
     if datatype == "SEQUENCE" and len(values) == shape[0]:
         return values
-    if datatype == "MAP" and len(values) == 2:  # noqa: PLR2004 - keys and values
+    if datatype == "MAP" and len(values) == 2:
         keys, items = values
-        if isinstance(keys, np.ndarray) and isinstance(items, np.ndarray):
-            if keys.shape == items.shape == shape:
-                return dict(zip(_plain(keys), _plain(items), strict=True))
+        if (
+            isinstance(keys, np.ndarray)
+            and isinstance(items, np.ndarray)
+            and keys.shape == items.shape == shape
+        ):
+            return dict(zip(_plain(keys), _plain(items), strict=True))
     raise InvalidRequestError(f"The {datatype} does not have the elements its shape says.")
 
 
