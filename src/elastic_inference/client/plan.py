@@ -32,6 +32,15 @@ from elastic_inference.protocol.tensors import (
 SMALL = 16 * 1024
 _MAX_PLANS = 256
 _MAX_LAYOUTS = 16
+# What reading a document of another form may raise.
+_MALFORMED = (
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    InvalidRequestError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +260,7 @@ def parse_layout(raw: bytes, wanted: Sequence[str]) -> Layout:
             names[entry["name"]] = len(slots)
             slots.append(slot)
         order = tuple(names[name] for name in wanted)
-    except (ValueError, KeyError, TypeError, RecursionError, InvalidRequestError) as error:
+    except _MALFORMED as error:
         raise not_http(f"its outputs are malformed ({error!r:.200})") from error
     return Layout(tuple(slots), order, sum(slot.nbytes for slot in slots))
 
