@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from benchmarks import attach, latency, memory, shared, startup
 from benchmarks.harness import Settings, build_floor
-from benchmarks.report import Table, write
+from benchmarks.report import Table, machine, write
 
 Section = Callable[[Settings], list[Table]]
 
@@ -33,24 +29,6 @@ SECTIONS: Mapping[str, Section] = {
     "startup": startup.measure,
 }
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = "unknown processor"
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    return {
-        "processor": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "onnxruntime": version("onnxruntime"),
-        "numpy": version("numpy"),
-        "elastic_inference": version("elastic-inference"),
-    }
 
 
 def main() -> int:

@@ -35,13 +35,14 @@ class Link:
     Attributes:
         namespace: the far machine's network namespace.
         near, far: the two ends' addresses.
-        device: the near end's network device.
+        near_device, far_device: the two ends' network devices.
     """
 
     namespace: str
     near: str
     far: str
-    device: str
+    near_device: str
+    far_device: str
 
     def command(self, command: Sequence[str], hidden: Sequence[Path]) -> list[str]:
         """`command` on the far machine: its network, and empty folders in place of `hidden`."""
@@ -52,14 +53,6 @@ class Link:
             *(str(path) for path in hidden),
             *command,
         ]
-
-    def bytes(self) -> tuple[int, int]:
-        """Bytes that came from the far machine and that went to it."""
-        counters = Path("/sys/class/net", self.device, "statistics")
-        return (
-            int((counters / "rx_bytes").read_text(encoding="ascii")),
-            int((counters / "tx_bytes").read_text(encoding="ascii")),
-        )
 
 
 def _ip(*arguments: str) -> None:
@@ -77,24 +70,23 @@ def link(rate: str) -> Iterator[Link]:
     """A link of `rate` (as tc writes it) in both directions, until the context ends."""
     number = os.getpid() % 16000
     near, far = (f"10.213.{number // 63 % 254}.{number % 63 * 4 + host}" for host in (1, 2))
-    made = Link(f"ei-{os.getpid()}", near, far, f"ei{number}n")
-    far_device = f"ei{number}f"
+    made = Link(f"ei-{os.getpid()}", near, far, f"ei{number}n", f"ei{number}f")
     _ip("netns", "add", made.namespace)
     try:
-        _ip("link", "add", made.device, "type", "veth", "peer", "name", far_device)
-        _ip("link", "set", far_device, "netns", made.namespace)
-        _ip("address", "add", f"{near}/30", "dev", made.device)
-        _ip("link", "set", made.device, "up")
+        _ip("link", "add", made.near_device, "type", "veth", "peer", "name", made.far_device)
+        _ip("link", "set", made.far_device, "netns", made.namespace)
+        _ip("address", "add", f"{near}/30", "dev", made.near_device)
+        _ip("link", "set", made.near_device, "up")
         inside = ("-n", made.namespace)
-        _ip(*inside, "address", "add", f"{far}/30", "dev", far_device)
-        _ip(*inside, "link", "set", far_device, "up")
+        _ip(*inside, "address", "add", f"{far}/30", "dev", made.far_device)
+        _ip(*inside, "link", "set", made.far_device, "up")
         _ip(*inside, "link", "set", "lo", "up")
         limit = ("root", "tbf", "rate", rate, "burst", _BURST, "latency", _LATENCY)
-        _run("tc", "qdisc", "add", "dev", made.device, *limit)
-        _run("tc", "-n", made.namespace, "qdisc", "add", "dev", far_device, *limit)
+        _run("tc", "qdisc", "add", "dev", made.near_device, *limit)
+        _run("tc", "-n", made.namespace, "qdisc", "add", "dev", made.far_device, *limit)
         yield made
     finally:
-        subprocess.run(["ip", "link", "delete", made.device], capture_output=True, check=False)
+        subprocess.run(["ip", "link", "delete", made.near_device], capture_output=True, check=False)
         subprocess.run(["ip", "netns", "delete", made.namespace], capture_output=True, check=False)
 
 

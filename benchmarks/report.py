@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,24 @@ def verdict(value: float, bar: float | None) -> str:
     if bar is None:
         return "-"
     return f"{bar:g}: {'reached' if value <= bar else 'missed'}"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "onnxruntime": version("onnxruntime"),
+        "numpy": version("numpy"),
+        "elastic_inference": version("elastic-inference"),
+    }
 
 
 def write(path: Path, machine: Mapping[str, Any], results: Mapping[str, list[Table]]) -> None:
