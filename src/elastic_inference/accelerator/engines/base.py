@@ -85,6 +85,8 @@ class Engine(Protocol):
     providers: tuple[str, ...]
     domains: Mapping[str, int]
     """Newest supported version of each operator-set domain."""
+    fingerprint: str
+    """Changes whenever prepared models of before are not usable: versions, processor."""
 
     def load(self, files: ModelFiles, options: LoadOptions) -> LoadedModel:
         """Load a model.

@@ -1,0 +1,261 @@
+"""ONNX Runtime as an engine.
+
+Every session of the process shares one arena, so that models which run in turns do not each
+keep their own peak, and one shrinkage gives all of it back. A model with weights is prepared
+once: optimised, its weights laid out for this processor and mapped from a file afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from elastic_inference.accelerator import onnxfile
+from elastic_inference.accelerator.devices import providers_for
+from elastic_inference.accelerator.engines import _errors, _prepared
+from elastic_inference.accelerator.engines._model import OnnxRuntimeModel, describe_session
+from elastic_inference.accelerator.engines._options import check_options, session_options
+from elastic_inference.accelerator.engines.base import LoadOptions, ModelFiles
+from elastic_inference.accelerator.heap import release_free
+from elastic_inference.errors import InternalError, ModelFormatError
+
+# Below this a model is loaded as it is: preparing it would cost more than it saves.
+PREPARE_LEAST = 64 * 1024
+# From this size on a prepared model is loaded again from its files, to give back the copy of
+# the weights that preparing took.
+RELOAD_LEAST = 1024 * 1024
+_SKELETON, _DETACHED = "skeleton.onnx", "skeleton.bin"
+_DOMAINS = (
+    "", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training",
+    "com.microsoft", "com.microsoft.experimental", "com.microsoft.nchwc", "com.ms.internal.nhwc",
+    "org.pytorch.aten",
+)  # fmt: skip
+
+
+class OnnxRuntimeEngine:
+    """See `engines.base.Engine`.
+
+    Args:
+        device: `cpu` or `cuda:N`.
+        memory_bytes: what activations may take at most, over all models.
+        threads: the slice's threads; a model may ask for fewer.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, device: str = "cpu", memory_bytes: int = 0, threads: int = 1) -> None:
+        ort.set_default_logger_severity(4)
+        self.version: str = ort.__version__
+        self.device = device
+        self.threads = threads
+        self._memory_bytes = memory_bytes
+        if device != "cpu":
+            with suppress(Exception):  # the provider's own error follows, and says more
+                ort.preload_dlls()
+        self._providers = providers_for(device, memory_bytes, ort.get_available_providers())
+        self.providers: tuple[str, ...] = tuple(name for name, _ in self._providers)
+        if device == "cpu":
+            _share_arena(memory_bytes)
+        self._shrinker: Any = None
+        self._shrinking = Lock()
+
+    @cached_property
+    def domains(self) -> Mapping[str, int]:
+        found = {}
+        for domain in _DOMAINS:
+            newest = _newest_opset(domain)
+            if newest:
+                found[domain] = newest
+        return found
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever a prepared model of before would not be this machine's own."""
+        text = json.dumps(["1", self.version, ort.get_build_info(), _processor(), self.providers])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def load(self, files: ModelFiles, options: LoadOptions) -> OnnxRuntimeModel:
+        check_options(options, self.threads)
+        path = files.directory / files.main
+        if path.suffix == ".ort":
+            raise ModelFormatError(
+                "Models in ONNX Runtime's own format are not taken.",
+                next_step="Load the .onnx file that it was made from.",
+            )
+        home = path.parent
+        names = [str(file.relative_to(home)) for file in home.rglob("*") if file.is_file()]
+        info = onnxfile.inspect(path, names)
+        try:
+            return self._load(files, path, info, options)
+        except MemoryError as error:
+            raise _errors.load_error(error) from error
+        except Exception as error:
+            # ONNX Runtime's exceptions have no common base but Exception.
+            raise _errors.load_error(error, str(home)) from error
+
+    def trim(self) -> None:
+        if self.device == "cpu":
+            self._shrink_arena()
+        release_free()
+
+    def _load(
+        self, files: ModelFiles, path: Path, info: onnxfile.OnnxInfo, options: LoadOptions
+    ) -> OnnxRuntimeModel:
+        folder = files.cache
+        if folder is None or self.device != "cpu" or files.size < PREPARE_LEAST:
+            return self._direct(path, info, options)
+        prepared = _prepared.find(folder)
+        if prepared is not None:
+            model = self._from_prepared(prepared, options, "cache")
+            if model is not None:
+                return model
+            _prepared.drop(folder)
+        try:
+            return self._prepare(path, folder, info, options)
+        except Exception as error:
+            if _errors.is_out_of_memory(error):
+                raise
+        # The disk is full, or the graph cannot be written; if it is the model that is wrong,
+        # loading it directly says so.
+        return self._direct(path, info, options)
+
+    def _prepare(
+        self, path: Path, folder: Path, info: onnxfile.OnnxInfo, options: LoadOptions
+    ) -> OnnxRuntimeModel:
+        with _prepared.writing(folder) as temporary:
+            source = _detached(path, temporary, info)
+            settings = self._options(options)
+            settings.optimized_model_filepath = str(temporary / _prepared.MODEL)
+            add = settings.add_session_config_entry
+            add("session.optimized_model_external_initializers_file_name", _prepared.WEIGHTS)
+            add("session.save_external_prepacked_constant_initializers", "1")
+            session = self._session(source, settings)
+            model = OnnxRuntimeModel(session, describe_session(session, info), "prepared")
+            for name in (_SKELETON, _DETACHED):
+                (temporary / name).unlink(missing_ok=True)
+            _prepared.keep(temporary, folder, model.interface)
+        prepared = _prepared.find(folder)
+        if prepared is None or prepared.weights_bytes < RELOAD_LEAST:
+            if prepared is not None:
+                prepared.release()
+            return model
+        model.close()
+        del session
+        self.trim()
+        again = self._from_prepared(prepared, options, "prepared")
+        return again if again is not None else self._direct(path, info, options)
+
+    def _from_prepared(
+        self, prepared: _prepared.Prepared, options: LoadOptions, source: str
+    ) -> OnnxRuntimeModel | None:
+        settings = self._options(options)
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            session = self._session(prepared.folder / _prepared.MODEL, settings)
+            return OnnxRuntimeModel(session, prepared.interface, source, prepared)
+        except Exception as error:
+            prepared.release()
+            if _errors.is_out_of_memory(error):
+                raise
+            return None
+
+    def _direct(
+        self, path: Path, info: onnxfile.OnnxInfo, options: LoadOptions
+    ) -> OnnxRuntimeModel:
+        session = self._session(path, self._options(options))
+        return OnnxRuntimeModel(session, describe_session(session, info), "direct")
+
+    def _options(self, options: LoadOptions) -> ort.SessionOptions:
+        return session_options(options, self.threads, shared_arena=self.device == "cpu")
+
+    def _session(self, source: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+        session = ort.InferenceSession(
+            str(source),
+            options,
+            providers=[name for name, _ in self._providers],
+            provider_options=[dict(entries) for _, entries in self._providers],
+            enable_fallback=0,
+        )
+        missing = {name for name, _ in self._providers} - set(session.get_providers())
+        if missing:
+            raise InternalError(
+                f"{min(missing)} does not work on this machine.",
+                next_step="Check the driver and the libraries of the device.",
+            )
+        return session
+
+    def _shrink_arena(self) -> None:
+        with self._shrinking:
+            if self._shrinker is None:
+                options = self._options(LoadOptions())
+                model = onnxfile.identity_model("", 13)
+                self._shrinker = ort.InferenceSession(model, options)
+            run_options = ort.RunOptions()
+            run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+            self._shrinker.run(["y"], {"x": np.zeros(1, np.float32)}, run_options)
+
+
+_arena_lock = Lock()
+_arena_shared = False
+
+
+def _share_arena(memory_bytes: int) -> None:
+    """Give the process one arena for all sessions; once, since it belongs to the process."""
+    global _arena_shared  # noqa: PLW0603 - the arena is the process's
+    with _arena_lock:
+        if _arena_shared:
+            return
+        info = native.OrtMemoryInfo(
+            "Cpu", native.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, native.OrtMemType.DEFAULT
+        )
+        same_as_requested = 1
+        config = {"max_mem": memory_bytes, "arena_extend_strategy": same_as_requested}
+        native.create_and_register_allocator(info, native.OrtArenaCfg(config))
+        _arena_shared = True
+
+
+def _detached(path: Path, temporary: Path, info: onnxfile.OnnxInfo) -> Path:
+    """`path`, or a copy of it in `temporary` whose weights lie apart, where that saves memory.
+
+    Weights inside the model cost the engine a second copy of each.
+    """
+    if info.inline_bytes < onnxfile.DETACH_LEAST or info.locations:
+        return path
+    skeleton = temporary / _SKELETON
+    detached = onnxfile.detach_weights(path, skeleton, temporary / _DETACHED)
+    return skeleton if detached else path
+
+
+def _newest_opset(domain: str) -> int:
+    """The newest released operator set of `domain`; the engine tells when asked for more."""
+    probe = onnxfile.identity_model(domain, 1 << 20)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        ort.InferenceSession(probe, options)
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no common base
+        match = re.search(r"is till opset (\d+)", str(error))
+        return int(match[1]) if match else 0
+    return 0
+
+
+def _processor() -> str:
+    """What the layout of prepared weights depends on."""
+    wanted = ("vendor_id", "model name", "flags", "CPU implementer", "CPU part", "Features")
+    found: dict[str, str] = {}
+    for line in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in wanted:
+            found.setdefault(key.strip(), value.strip())
+    return json.dumps(found, sort_keys=True)

@@ -1,0 +1,29 @@
+"""The C library's heap: how it gives memory back."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
+# Blocks from here on are mapped one by one, and so go back to the system when freed. Setting
+# it also stops the C library from raising it by itself.
+_MAPPED_FROM = 1024 * 1024
+_ARENAS = 2
+
+
+def configure() -> None:
+    """Set up the heap of this process so that freed memory goes back; call it at the start."""
+    with suppress(OSError, AttributeError):  # other C libraries have no such calls
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, _ARENAS)
+        libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM)
+        libc.mallopt(_M_TRIM_THRESHOLD, _MAPPED_FROM)
+
+
+def release_free() -> None:
+    """Return what is free in the heap to the system."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,102 @@
+"""The model repository extension's load request: files under paths, and a configuration."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from elastic_inference.accelerator.engines.base import LoadedModel
+from elastic_inference.errors import InvalidRequestError
+from elastic_inference.protocol.tensors import TensorSpec
+
+_VERSIONED = re.compile(r"(\d{1,9})/(.+)", re.DOTALL)
+_PLATFORMS = ("", "onnxruntime_onnx", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryModel:
+    """A model as the extension loads it.
+
+    Attributes:
+        files: contents by name within the model's folder.
+        main: which of them is the model.
+        inputs, outputs: names that the configuration gives, to be compared with the model's.
+    """
+
+    files: Mapping[str, bytes]
+    main: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def check(self, model: LoadedModel) -> None:
+        """Raise InvalidRequestError if the configuration names tensors that `model` lacks."""
+        _compare("input", self.inputs, model.inputs)
+        _compare("output", self.outputs, model.outputs)
+
+
+def parse_repository_load(name: str, files: Mapping[str, bytes], config: str) -> RepositoryModel:
+    """The model in `files`, of the highest version where paths begin with one.
+
+    Of the configuration only what applies here is looked at: name, platform or backend, the
+    file name, and the names of inputs and outputs.
+
+    Raises:
+        InvalidRequestError: no model among the files, or the configuration does not fit.
+    """
+    try:
+        settings = json.loads(config or "{}")
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise InvalidRequestError("The model's configuration is not a JSON object.")
+    if settings.get("name") not in (None, "", name):
+        raise InvalidRequestError("The model's configuration is that of another name.")
+    for key in ("platform", "backend"):
+        if settings.get(key) not in (None, *_PLATFORMS):
+            raise InvalidRequestError(
+                f"The {key} {str(settings[key])[:100]!r} is not offered.",
+                next_step="Accelerators run ONNX models: backend onnxruntime.",
+            )
+    chosen = _newest(files)
+    main = settings.get("default_model_filename") or _main_of(list(chosen))
+    if not isinstance(main, str) or main not in chosen:
+        raise InvalidRequestError(
+            "No model file came with the load request.",
+            next_step="Send it as the parameter file:1/model.onnx.",
+        )
+    return RepositoryModel(
+        chosen, main, _names(settings.get("input")), _names(settings.get("output"))
+    )
+
+
+def _newest(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    versions: dict[int, dict[str, bytes]] = {}
+    for path, data in files.items():
+        match = _VERSIONED.fullmatch(path)
+        version, inner = (int(match[1]), match[2]) if match else (0, path)
+        versions.setdefault(version, {})[inner] = data
+    return versions[max(versions)]
+
+
+def _main_of(paths: list[str]) -> str | None:
+    models = [path for path in paths if path.endswith(".onnx")]
+    return "model.onnx" if "model.onnx" in models else models[0] if len(models) == 1 else None
+
+
+def _names(tensors: Any) -> tuple[str, ...]:
+    if not isinstance(tensors, list):
+        return ()
+    return tuple(str(item["name"]) for item in tensors if isinstance(item, dict) and "name" in item)
+
+
+def _compare(kind: str, named: Sequence[str], specs: Sequence[TensorSpec]) -> None:
+    known = [spec.name for spec in specs]
+    for name in named:
+        if name not in known:
+            raise InvalidRequestError(
+                f"The configuration names the {kind} {name[:100]!r}, which the model has not.",
+                next_step=f"Its {kind}s are: {', '.join(known[:20])}.",
+            )

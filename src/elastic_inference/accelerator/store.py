@@ -1,0 +1,410 @@
+"""An account's files on a node: uploads by content hash, and prepared models.
+
+    blobs/SHA256        uploaded whole and verified
+    partial/SHA256      uploads that are not complete; kept over restarts
+    caches/KEY/…        prepared models, which an engine writes
+    models/RANDOM/…     hard links under the names a model gives its files, while it is loaded
+
+Several accelerators of the account, each a process, share one store. Locks are `flock`s, which
+end with their process however it ends. A blob with more than one link belongs to a loaded
+model; neither it nor a locked cache is ever evicted.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from elastic_inference.errors import (
+    ConflictError,
+    InvalidRequestError,
+    LimitExceededError,
+    NotFoundError,
+    PayloadTooLargeError,
+    UnavailableError,
+)
+from elastic_inference.protocol.tensors import Buffer
+from elastic_inference.settings import Limits
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_MAX_FILES = 4096
+_MAX_NAME = 512
+_MAX_HASHERS = 64
+_HASH_STEP = 1024 * 1024
+_LOCK_RETRY = 0.02
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LOCK = "lock"
+
+
+@dataclass(slots=True)
+class Assembled:
+    """A model's files under their own names; `release` when the model is closed.
+
+    Attributes:
+        directory: holds the files.
+        size: bytes of all files together.
+    """
+
+    directory: Path
+    size: int
+    _lock: int
+
+    def release(self) -> None:
+        if self._lock >= 0:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = -1
+
+
+class BlobStore:
+    """The store of one account in `directory`."""
+
+    def __init__(self, directory: Path, limits: Limits) -> None:
+        self._limits = limits
+        self._blobs, self._partial, self._caches, self._models = (
+            directory / name for name in ("blobs", "partial", "caches", "models")
+        )
+        for folder in (self._blobs, self._partial, self._caches, self._models):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._hashers: dict[str, tuple[int, Any]] = {}
+        self._clean()
+
+    # Uploads
+
+    def status(self, digest: str) -> tuple[int, bool]:
+        """How many bytes of the blob are stored, and whether it is complete."""
+        _check_digest(digest)
+        with suppress(FileNotFoundError):
+            return (self._blobs / digest).stat().st_size, True
+        with suppress(FileNotFoundError):
+            return (self._partial / digest).stat().st_size, False
+        return 0, False
+
+    def append(
+        self, digest: str, start: int, total: int, chunks: Iterable[Buffer]
+    ) -> tuple[int, bool]:
+        """Store a part of a blob: `chunks`, which begin at byte `start` of `total`.
+
+        What arrived before a failure stays stored.
+
+        Returns:
+            What `status` does.
+
+        Raises:
+            ConflictError: `start` is not the stored offset, or another upload of this blob
+                is under way.
+            PayloadTooLargeError: `total` is over the limit, or more than `total` came.
+            InvalidRequestError: the whole does not have the hash; the upload starts again.
+            LimitExceededError: the account's disk space is used up.
+            UnavailableError: the disk is full.
+        """
+        _check_digest(digest)
+        if not 0 <= start <= total:
+            raise InvalidRequestError("The part does not lie within the upload.")
+        if total > self._limits.max_model_size:
+            raise PayloadTooLargeError(
+                f"The file has {total} bytes, more than {self._limits.max_model_size}.",
+                next_step="EI_MAX_MODEL_SIZE of the pool sets the limit.",
+            )
+        done = self.status(digest)
+        if done[1]:
+            return done
+        with self._open_partial(digest) as file:
+            stored = os.fstat(file).st_size
+            done = self.status(digest)
+            if done[1]:
+                (self._partial / digest).unlink(missing_ok=True)
+                return done
+            if stored != start:
+                raise ConflictError(
+                    f"The upload goes on at byte {stored}, not {start}.",
+                    next_step="Ask for the offset and send from there.",
+                )
+            self._make_room(total - start)
+            with _disk_errors():
+                stored = self._write(digest, file, start, total, chunks)
+                if stored == total:
+                    self._complete(digest, file, total)
+        return self.status(digest)
+
+    def put(self, data: bytes) -> str:
+        """Store `data` whole; its hash."""
+        digest = hashlib.sha256(data).hexdigest()
+        offset, complete = self.status(digest)
+        while not complete:
+            part = memoryview(data)[offset:]
+            try:
+                offset, complete = self.append(digest, offset, len(data), [part])
+            except ConflictError:
+                offset, complete = self.status(digest)
+        return digest
+
+    # Models
+
+    def assemble(self, files: Mapping[str, str]) -> Assembled:
+        """A private folder with the blobs `files` (name to hash) under their names.
+
+        Raises:
+            InvalidRequestError: a name that is not a plain relative path.
+            NotFoundError: a blob that this account did not upload whole.
+        """
+        if not 0 < len(files) <= _MAX_FILES:
+            raise InvalidRequestError(f"A model has from 1 to {_MAX_FILES} files.")
+        for name, digest in files.items():
+            _check_name(name)
+            _check_digest(digest)
+        with _disk_errors():
+            assembled = self._new_folder()
+        directory = assembled.directory
+        try:
+            with _disk_errors():
+                for name, digest in files.items():
+                    assembled.size += self._link(digest, directory / name)
+        except BaseException:
+            assembled.release()
+            raise
+        return assembled
+
+    def cache_folder(self, handle: str, fingerprint: str, size: int) -> Path | None:
+        """Where the engine `fingerprint` may keep its prepared form of the model `handle`.
+
+        None if there is none yet and `size` bytes more do not fit in the account's space.
+        """
+        folder = self._caches / hashlib.sha256(f"{handle} {fingerprint}".encode()).hexdigest()
+        if not folder.exists():
+            try:
+                self._make_room(size)
+            except LimitExceededError:
+                return None
+        return folder
+
+    def used(self) -> int:
+        """Bytes of disk that the account's uploads and caches take."""
+        return sum(item.size for item in self._items())
+
+    # Inner parts
+
+    def _new_folder(self) -> Assembled:
+        while True:
+            directory = self._models / secrets.token_hex(16)
+            directory.mkdir(mode=0o700)
+            lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            if directory.exists():
+                return Assembled(directory, 0, lock)
+            # Another process took it for one that was left behind, before it was locked.
+            os.close(lock)
+
+    @contextmanager
+    def _open_partial(self, digest: str) -> Iterator[int]:
+        """The partial file, locked against other uploads of the same blob."""
+        path = self._partial / digest
+        deadline = time.monotonic() + self._limits.receive_timeout
+        while True:
+            with _disk_errors():
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if _locked(file, path):
+                break
+            os.close(file)
+            if time.monotonic() > deadline:
+                raise ConflictError(
+                    "Another upload of this file is under way.",
+                    next_step="Ask for the offset and send from there.",
+                )
+            time.sleep(_LOCK_RETRY)
+        try:
+            yield file
+        finally:
+            os.close(file)
+
+    def _write(
+        self, digest: str, file: int, start: int, total: int, chunks: Iterable[Buffer]
+    ) -> int:
+        at, hasher = start, self._hasher(digest, start)
+        os.lseek(file, start, os.SEEK_SET)
+        try:
+            for chunk in chunks:
+                if len(chunk) > total - at:
+                    raise PayloadTooLargeError(f"More than the announced {total} bytes came.")
+                rest = chunk
+                while rest:
+                    count = os.write(file, rest)
+                    if hasher is not None:
+                        hasher.update(rest[:count])
+                    at += count
+                    rest = rest[count:]
+        finally:
+            if hasher is not None:
+                with self._lock:
+                    while len(self._hashers) >= _MAX_HASHERS:
+                        self._hashers.pop(next(iter(self._hashers)))
+                    self._hashers[digest] = (at, hasher)
+        return at
+
+    def _hasher(self, digest: str, start: int) -> Any:
+        """The hash of the first `start` bytes, if this process saw them all."""
+        if start == 0:
+            return hashlib.sha256()
+        with self._lock:
+            at, hasher = self._hashers.pop(digest, (-1, None))
+        return hasher if at == start else None
+
+    def _complete(self, digest: str, file: int, total: int) -> None:
+        with self._lock:
+            at, hasher = self._hashers.pop(digest, (-1, None))
+        if hasher is None or at != total:
+            hasher = hashlib.sha256()
+            offset = 0
+            while part := os.pread(file, _HASH_STEP, offset):
+                hasher.update(part)
+                offset += len(part)
+        path = self._partial / digest
+        if hasher.hexdigest() != digest:
+            path.unlink(missing_ok=True)
+            raise InvalidRequestError(
+                "The uploaded file does not have the announced hash.",
+                next_step="Upload it again from the start.",
+            )
+        path.rename(self._blobs / digest)
+
+    def _link(self, digest: str, target: Path) -> int:
+        blob = self._blobs / digest
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            os.link(blob, target)
+        except FileNotFoundError:
+            raise NotFoundError(
+                f"The file {digest} is not stored here.", next_step="Upload it first."
+            ) from None
+        except FileExistsError:
+            raise InvalidRequestError(f"Two files are named {target.name[:100]!r}.") from None
+        os.utime(blob)
+        return target.stat().st_size
+
+    def _make_room(self, wanted: int) -> None:
+        """Evict what was not used for longest until `wanted` bytes more are allowed."""
+        items = self._items()
+        free = self._limits.max_store - sum(item.size for item in items)
+        for item in sorted(items, key=lambda item: item.used):
+            if free >= wanted:
+                return
+            if not item.partial and self._evict(item):
+                free += item.size
+        if free < wanted:
+            raise LimitExceededError(
+                f"The account's disk space of {self._limits.max_store} bytes is used up.",
+                next_step="Unload models that are not needed; EI_MAX_STORE sets the limit.",
+            )
+
+    def _items(self) -> list[_Item]:
+        found = []
+        for folder in (self._blobs, self._partial):
+            for path in folder.iterdir():
+                with suppress(FileNotFoundError):
+                    seen = path.stat()
+                    found.append(_Item(path, seen.st_size, seen.st_mtime, folder == self._partial))
+        for path in self._caches.iterdir():
+            with suppress(OSError):
+                sizes = [file.stat().st_size for file in path.iterdir()]
+                found.append(_Item(path, sum(sizes), (path / LOCK).stat().st_mtime, False))
+        return found
+
+    def _evict(self, item: _Item) -> bool:
+        if item.path.parent == self._blobs:
+            if item.path.stat().st_nlink > 1:
+                return False
+            item.path.unlink(missing_ok=True)
+            return True
+        return _remove_unlocked(item.path, item.path / LOCK)
+
+    def _clean(self) -> None:
+        """Remove what processes left behind that ended in the midst of their work."""
+        for path in self._models.iterdir():
+            _remove_unlocked(path, path)
+        for path in self._caches.glob(".*"):
+            _remove_unlocked(path, path / LOCK)
+
+
+def _locked(file: int, path: Path) -> bool:
+    """Whether `file` is locked now and still what lies at `path`."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    path: Path
+    size: int
+    used: float
+    partial: bool
+
+
+def _remove_unlocked(path: Path, lock_path: Path) -> bool:
+    """Remove the folder `path` unless a process holds its lock."""
+    try:
+        lock = os.open(lock_path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UnavailableError(
+            "The accelerator's disk is full.",
+            next_step="Free space on the node, then repeat; what was uploaded is kept.",
+        ) from error
+
+
+def _check_digest(digest: str) -> None:
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidRequestError(f"{digest[:80]!r} is not a SHA-256 in lower-case hex.")
+
+
+def _check_name(name: str) -> None:
+    parts = PurePosixPath(name).parts
+    plain = (
+        0 < len(name.encode("utf-8", "surrogatepass")) <= _MAX_NAME
+        and "\0" not in name
+        and not name.startswith("/")
+        and "/".join(parts) == name
+        and not {".", ".."} & set(parts)
+        and len(parts) <= 16
+    )
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        plain = False
+    if not plain:
+        raise InvalidRequestError(
+            f"The file name {name[:100]!r} is not allowed.",
+            next_step="Names are relative paths without '.' and '..'.",
+        )
