@@ -115,8 +115,16 @@ X = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 @pytest.mark.parametrize(
     ("kinds", "expected"),
-    [("MG", "RL"), ("GM", "LR"), ("GMG", "LRL"), ("MGM", "RLR"), ("MGMG", "RLRL"),
-     ("GMGMG", "LRLRL"), ("MGMGMG", "RLRLRL"), ("GGMMGG", "LRL")],
+    [
+        ("MG", "RL"),
+        ("GM", "LR"),
+        ("GMG", "LRL"),
+        ("MGM", "RLR"),
+        ("MGMG", "RLRL"),
+        ("GMGMG", "LRLRL"),
+        ("MGMGMG", "RLRLRL"),
+        ("GGMMGG", "LRL"),
+    ],
 )
 def test_chains_are_cut_where_they_must_be(kinds: str, expected: str) -> None:
     nodes, last = [], "x"
@@ -133,8 +141,11 @@ def test_chains_are_cut_where_they_must_be(kinds: str, expected: str) -> None:
 def test_independent_branches_share_segments() -> None:
     nodes, ends = [], []
     for branch in range(4):
-        nodes += [matmul("x", "w", f"m{branch}"), gelu(f"m{branch}", f"g{branch}"),
-                  matmul(f"g{branch}", "w", f"e{branch}")]
+        nodes += [
+            matmul("x", "w", f"m{branch}"),
+            gelu(f"m{branch}", f"g{branch}"),
+            matmul(f"g{branch}", "w", f"e{branch}"),
+        ]
         ends.append(f"e{branch}")
     nodes.append(helper.make_node("Sum", ends, ["y"]))
     model = build(nodes, [value("x", shape=["n", 4])], [value("y")], [weight("w", 4, 4)])
@@ -145,8 +156,12 @@ def test_independent_branches_share_segments() -> None:
 
 def test_the_start_with_fewer_segments_is_taken() -> None:
     # Starting here: L(g) R(a, m) L(h). Starting there: R(a) L(g) R(m) L(h).
-    nodes = [matmul("x", "w", "a"), gelu("x", "g"), helper.make_node("MatMul", ["a", "g"], ["m"]),
-             gelu("m", "y")]
+    nodes = [
+        matmul("x", "w", "a"),
+        gelu("x", "g"),
+        helper.make_node("MatMul", ["a", "g"], ["m"]),
+        gelu("m", "y"),
+    ]
     model = build(nodes, [value("x", shape=[4, 4])], [value("y")], [weight("w", 4, 4)])
     whole, _ = divided(model)
     assert shape_of(whole.segments) == "LRL"
@@ -154,9 +169,13 @@ def test_the_start_with_fewer_segments_is_taken() -> None:
 
 
 def test_cheap_nodes_are_no_islands() -> None:
-    nodes = [gelu("x", "a"), helper.make_node("Cast", ["a"], ["b"], to=TensorProto.DOUBLE),
-             helper.make_node("Cast", ["b"], ["c"], to=TensorProto.FLOAT), gelu("c", "d"),
-             matmul("d", "w", "y")]
+    nodes = [
+        gelu("x", "a"),
+        helper.make_node("Cast", ["a"], ["b"], to=TensorProto.DOUBLE),
+        helper.make_node("Cast", ["b"], ["c"], to=TensorProto.FLOAT),
+        gelu("c", "d"),
+        matmul("d", "w", "y"),
+    ]
     model = build(nodes, [value("x", shape=["n", 4])], [value("y")], [weight("w", 4, 4)])
     whole, _ = divided(model)
     assert shape_of(whole.segments) == "LR"
@@ -165,13 +184,17 @@ def test_cheap_nodes_are_no_islands() -> None:
 
 def test_a_cut_falls_where_few_bytes_cross() -> None:
     # The frame is cropped before it is sent: Slice runs here although it could run there.
-    crop = [numpy_helper.from_array(np.array(item, np.int64), name)
-            for name, item in (("from", [0, 0]), ("to", [8, 8]), ("axes", [0, 1]))]
-    nodes = [gelu("x", "a"), helper.make_node("Slice", ["a", "from", "to", "axes"], ["b"]),
-             matmul("b", "w", "y")]
+    crop = [
+        numpy_helper.from_array(np.array(item, np.int64), name)
+        for name, item in (("from", [0, 0]), ("to", [8, 8]), ("axes", [0, 1]))
+    ]
+    nodes = [
+        gelu("x", "a"),
+        helper.make_node("Slice", ["a", "from", "to", "axes"], ["b"]),
+        matmul("b", "w", "y"),
+    ]
     known = value("a", shape=[1024, 1024])
-    model = build(nodes, [value("x", shape=[1024, 1024])], [value("y")],
-                  [weight("w", 8, 8), *crop])
+    model = build(nodes, [value("x", shape=[1024, 1024])], [value("y")], [weight("w", 8, 8), *crop])
     model.graph.value_info.append(known)
     whole, sides = divided(model)
     assert [node.op_type for node in sides.local[0].graph.node] == ["Gelu", "Slice"]
@@ -179,17 +202,25 @@ def test_a_cut_falls_where_few_bytes_cross() -> None:
 
 
 def test_a_models_without_foreign_nodes_is_one_segment() -> None:
-    model = build([matmul("x", "w", "y")], [value("x", shape=["n", 4])], [value("y")],
-                  [weight("w", 4, 4)])
+    model = build(
+        [matmul("x", "w", "y")], [value("x", shape=["n", 4])], [value("y")], [weight("w", 4, 4)]
+    )
     _, segments = plan(model, LOCAL_GELU)
     assert shape_of(segments) == "R"
 
 
 def test_weights_go_only_where_they_are_used() -> None:
-    nodes = [matmul("x", "large", "a"), gelu("a", "b"),
-             helper.make_node("BiasGelu", ["b", "bias"], ["y"], domain="com.microsoft")]
-    model = build(nodes, [value("x", shape=["n", 4])], [value("y")],
-                  [weight("large", 4, 64), weight("bias", 64)])
+    nodes = [
+        matmul("x", "large", "a"),
+        gelu("a", "b"),
+        helper.make_node("BiasGelu", ["b", "bias"], ["y"], domain="com.microsoft"),
+    ]
+    model = build(
+        nodes,
+        [value("x", shape=["n", 4])],
+        [value("y")],
+        [weight("large", 4, 64), weight("bias", 64)],
+    )
     whole, sides = divided(model)
     assert [tensor.name for tensor in sides.remote[0].graph.initializer] == ["large"]
     assert [tensor.name for tensor in sides.local[0].graph.initializer] == ["bias"]
@@ -201,13 +232,18 @@ def test_control_flow_with_a_foreign_node_stays_here() -> None:
         return helper.make_graph([node], name, [], [value(f"{name}_y")])
 
     chosen = helper.make_node(
-        "If", ["c"], ["b"],
+        "If",
+        ["c"],
+        ["b"],
         then_branch=branch("then", gelu("a", "then_y")),
         else_branch=branch("else", helper.make_node("Neg", ["a"], ["else_y"])),
     )
-    model = build([matmul("x", "w", "a"), chosen, matmul("b", "w", "y")],
-                  [value("x", shape=["n", 4]), value("c", TensorProto.BOOL, [])],
-                  [value("y", shape=["n", 4])], [weight("w", 4, 4)])
+    model = build(
+        [matmul("x", "w", "a"), chosen, matmul("b", "w", "y")],
+        [value("x", shape=["n", 4]), value("c", TensorProto.BOOL, [])],
+        [value("y", shape=["n", 4])],
+        [weight("w", 4, 4)],
+    )
     whole, sides = divided(model)
     assert shape_of(whole.segments) == "RLR"
     assert [node.op_type for node in sides.local[0].graph.node] == ["If"]
@@ -217,14 +253,21 @@ def test_control_flow_with_a_foreign_node_stays_here() -> None:
 
 def test_functions_with_foreign_nodes_are_opened() -> None:
     body = helper.make_function(
-        TOY, "Block", ["p"], ["q"],
+        TOY,
+        "Block",
+        ["p"],
+        ["q"],
         [helper.make_node("Neg", ["p"], ["n"]), gelu("n", "q")],
         [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)],
     )
-    nodes = [matmul("x", "w", "a"), helper.make_node("Block", ["a"], ["b"], domain=TOY),
-             matmul("b", "w", "y")]
-    model = build(nodes, [value("x", shape=["n", 4])], [value("y", shape=["n", 4])],
-                  [weight("w", 4, 4)])
+    nodes = [
+        matmul("x", "w", "a"),
+        helper.make_node("Block", ["a"], ["b"], domain=TOY),
+        matmul("b", "w", "y"),
+    ]
+    model = build(
+        nodes, [value("x", shape=["n", 4])], [value("y", shape=["n", 4])], [weight("w", 4, 4)]
+    )
     model.functions.append(body)
     model.opset_import.append(helper.make_opsetid(TOY, 1))
     whole, _ = divided(model)
@@ -233,10 +276,19 @@ def test_functions_with_foreign_nodes_are_opened() -> None:
 
 
 def test_functions_without_foreign_nodes_are_kept() -> None:
-    body = helper.make_function(TOY, "Block", ["p"], ["q"], [helper.make_node("Neg", ["p"], ["q"])],
-                                [helper.make_opsetid("", 21)])
-    model = build([helper.make_node("Block", ["x"], ["y"], domain=TOY)],
-                  [value("x", shape=["n", 4])], [value("y", shape=["n", 4])])
+    body = helper.make_function(
+        TOY,
+        "Block",
+        ["p"],
+        ["q"],
+        [helper.make_node("Neg", ["p"], ["q"])],
+        [helper.make_opsetid("", 21)],
+    )
+    model = build(
+        [helper.make_node("Block", ["x"], ["y"], domain=TOY)],
+        [value("x", shape=["n", 4])],
+        [value("y", shape=["n", 4])],
+    )
     model.functions.append(body)
     model.opset_import.append(helper.make_opsetid(TOY, 1))
     parsed, segments = plan(model, LOCAL_GELU)
@@ -245,10 +297,13 @@ def test_functions_without_foreign_nodes_are_kept() -> None:
 
 
 def test_external_weights_reach_local_segments(tmp_path: Path) -> None:
-    nodes = [matmul("x", "w", "a"),
-             helper.make_node("BiasGelu", ["a", "bias"], ["y"], domain="com.microsoft")]
-    model = build(nodes, [value("x", shape=["n", 4])], [value("y")],
-                  [weight("w", 4, 4), weight("bias", 4)])
+    nodes = [
+        matmul("x", "w", "a"),
+        helper.make_node("BiasGelu", ["a", "bias"], ["y"], domain="com.microsoft"),
+    ]
+    model = build(
+        nodes, [value("x", shape=["n", 4])], [value("y")], [weight("w", 4, 4), weight("bias", 4)]
+    )
     path = tmp_path / "model.onnx"
     onnx.save(model, path, save_as_external_data=True, size_threshold=0, location="weights.bin")
     parsed, segments = plan(parse(str(path)), LOCAL_GELU)
@@ -261,8 +316,11 @@ def test_external_weights_reach_local_segments(tmp_path: Path) -> None:
         return LocalRunner(local_session(str(tmp_path / "piece.onnx"), None))
 
     whole = PartitionedModel(
-        parsed, segments, load_remote=load_remote,
-        load_local=lambda piece: LocalRunner(local_session(piece, None)), directory=tmp_path,
+        parsed,
+        segments,
+        load_remote=load_remote,
+        load_local=lambda piece: LocalRunner(local_session(piece, None)),
+        directory=tmp_path,
     )
     # The remote segment refers to the file as the whole model did: nothing is uploaded twice.
     assert pieces[0].graph.initializer[0].data_location == TensorProto.EXTERNAL
@@ -271,18 +329,25 @@ def test_external_weights_reach_local_segments(tmp_path: Path) -> None:
 
 
 def test_sequences_cross() -> None:
-    nodes = [helper.make_node("SequenceConstruct", ["x", "x"], ["s"]), gelu("x", "g"),
-             helper.make_node("SequenceInsert", ["s", "g"], ["t"]),
-             helper.make_node("ConcatFromSequence", ["t"], ["u"], axis=0),
-             matmul("u", "w", "y")]
+    nodes = [
+        helper.make_node("SequenceConstruct", ["x", "x"], ["s"]),
+        gelu("x", "g"),
+        helper.make_node("SequenceInsert", ["s", "g"], ["t"]),
+        helper.make_node("ConcatFromSequence", ["t"], ["u"], axis=0),
+        matmul("u", "w", "y"),
+    ]
     model = build(nodes, [value("x", shape=[2, 4])], [value("y")], [weight("w", 4, 4)])
     whole, _ = divided(model)
     same(model, whole, {"x": X})
 
 
 def test_inputs_and_weights_may_be_results() -> None:
-    model = build([gelu("x", "a"), matmul("a", "w", "y")], [value("x", shape=["n", 4])],
-                  [value("y"), value("w", shape=[4, 4])], [weight("w", 4, 4)])
+    model = build(
+        [gelu("x", "a"), matmul("a", "w", "y")],
+        [value("x", shape=["n", 4])],
+        [value("y"), value("w", shape=[4, 4])],
+        [weight("w", 4, 4)],
+    )
     whole, _ = divided(model)
     same(model, whole, {"x": X})
 
@@ -306,8 +371,9 @@ def graphs(draw: st.DrawFn) -> onnx.ModelProto:
     nodes = []
     for index in range(draw(st.integers(1, 14))):
         made = f"t{index}"
-        kind = draw(st.sampled_from(["Abs", "Neg", "Add", "Mul", "MatMul", "Transpose",
-                                     "Identity", "Max"]))
+        kind = draw(
+            st.sampled_from(["Abs", "Neg", "Add", "Mul", "MatMul", "Transpose", "Identity", "Max"])
+        )
         left, right = draw(st.sampled_from(names)), draw(st.sampled_from(names))
         arity = 1 if kind in {"Abs", "Neg", "Transpose", "Identity"} else 2
         node = helper.make_node(kind, [left, right][:arity], [made])
@@ -316,9 +382,11 @@ def graphs(draw: st.DrawFn) -> onnx.ModelProto:
         nodes.append(node)
         names.append(made)
     results = draw(st.lists(st.sampled_from(names[2:]), min_size=1, max_size=3, unique=True))
-    return build(nodes, [value("x", TensorProto.INT32, [3, 3]),
-                         value("z", TensorProto.INT32, ["n", 3])],
-                 [value(name, TensorProto.INT32) for name in results])
+    return build(
+        nodes,
+        [value("x", TensorProto.INT32, [3, 3]), value("z", TensorProto.INT32, ["n", 3])],
+        [value(name, TensorProto.INT32) for name in results],
+    )
 
 
 @settings(max_examples=60, deadline=None)

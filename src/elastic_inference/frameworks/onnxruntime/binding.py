@@ -42,7 +42,12 @@ class IOBinding(real.IOBinding):  # type: ignore[misc]  # the real class is unty
         self._feeds[name] = arr_on_cpu
 
     def bind_input(
-        self, name: str, device_type: str, device_id: int, element_type: Any, shape: Any,
+        self,
+        name: str,
+        device_type: str,
+        device_id: int,
+        element_type: Any,
+        shape: Any,
         buffer_ptr: int,
     ) -> None:
         _check_device(device_type, device_id)
@@ -52,8 +57,13 @@ class IOBinding(real.IOBinding):  # type: ignore[misc]  # the real class is unty
         self._feeds[name] = ortvalue
 
     def bind_output(
-        self, name: str, device_type: str = "cpu", device_id: int = 0,
-        element_type: Any = None, shape: Any = None, buffer_ptr: int | None = None,
+        self,
+        name: str,
+        device_type: str = "cpu",
+        device_id: int = 0,
+        element_type: Any = None,
+        shape: Any = None,
+        buffer_ptr: int | None = None,
     ) -> None:
         self._check_output(name)
         if buffer_ptr is None:
@@ -63,8 +73,7 @@ class IOBinding(real.IOBinding):  # type: ignore[misc]  # the real class is unty
         if element_type is None or shape is None:
             raise python_error(
                 ValueError,
-                "`element_type` and `shape` are to be provided if pre-allocated memory is "
-                "provided",
+                "`element_type` and `shape` are to be provided if pre-allocated memory is provided",
             )
         self._targets[name] = _array_at(buffer_ptr, element_type, shape)
 
@@ -109,9 +118,7 @@ class IOBinding(real.IOBinding):  # type: ignore[misc]  # the real class is unty
     def get_outputs(self) -> list[Any]:
         """The outputs of the last run as OrtValues."""
         return [
-            value
-            if isinstance(value, real.OrtValue)
-            else to_ort_value(value, self._specs[name])
+            value if isinstance(value, real.OrtValue) else to_ort_value(value, self._specs[name])
             for name, value in self._results.items()
         ]
 

@@ -162,9 +162,7 @@ def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
             small.graph.initializer.append(tensor)
         elif tensor.name not in given:
             small.graph.input.append(
-                onnx.helper.make_tensor_value_info(
-                    tensor.name, tensor.data_type, list(tensor.dims)
-                )
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             )
     return small
 

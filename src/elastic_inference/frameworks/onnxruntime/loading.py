@@ -12,13 +12,17 @@ from elastic_inference.client import Accelerator
 from elastic_inference.errors import ConfigurationError, ModelFormatError
 from elastic_inference.frameworks.onnxruntime import attach
 from elastic_inference.frameworks.onnxruntime.opsets import read_opsets, unknown_domains
-from elastic_inference.frameworks.onnxruntime.options import load_options
+from elastic_inference.frameworks.onnxruntime.options import config_entry, load_options
 from elastic_inference.frameworks.onnxruntime.runners import (
     LocalRunner,
     RemoteRunner,
     Runner,
     local_session,
 )
+
+# The key of an external tensor's file, as it stands in a serialised model.
+_MAYBE_EXTERNAL = b"location"
+_FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
 
 Source = str | bytes | os.PathLike[str]
 
@@ -59,8 +63,13 @@ def load(
 
 
 def _load_divided(
-    target: Accelerator, model: bytes | str, options: Any, chosen: dict[str, Any],
-    domains: dict[str, int], *, custom: bool,
+    target: Accelerator,
+    model: bytes | str,
+    options: Any,
+    chosen: dict[str, Any],
+    domains: dict[str, int],
+    *,
+    custom: bool,
 ) -> Runner | None:
     try:
         from elastic_inference.frameworks.onnxruntime import partitioned  # noqa: PLC0415 - onnx
@@ -91,11 +100,24 @@ def _load_divided(
 
 
 def _files(model: bytes | str, options: Any) -> Any:
+    """The model and its external data as the client takes them."""
+    given: dict[str, bytes] = getattr(options, "initializer_files", {})
+    if given:
+        return {"model.onnx": model, **given}
+    if isinstance(model, bytes) and _MAYBE_EXTERNAL in model:
+        folder = config_entry(options, _FOLDER_ENTRY) if options is not None else ""
+        return _with_weights(model, Path(folder))
     return model
 
 
-def _with_weights(piece: bytes, directory: Path | None) -> Any:
-    return piece
+def _with_weights(model: bytes, directory: Path | None) -> Any:
+    """The model with the files of its external data, which lie in `directory`."""
+    if directory is None or _MAYBE_EXTERNAL not in model:
+        return model
+    from elastic_inference.frameworks.onnxruntime import partitioned  # noqa: PLC0415 - onnx
+
+    files = partitioned.external_files(partitioned.parse(model), directory)
+    return {"model.onnx": model, **files} if files else model
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import onnx
@@ -129,9 +129,7 @@ class PartitionedModel:
             raise
         self.metadata = _metadata(model)
         self.providers = _providers(self._runners)
-        self._overridable = {
-            name for name in graph.inputs if name in graph.initializers
-        }
+        self._overridable = {name for name in graph.inputs if name in graph.initializers}
         self.inputs = tuple(
             _value_spec(value)
             for name, value in graph.inputs.items()
@@ -210,9 +208,7 @@ def extract(
         declared = graph.results.get(name)
         piece.graph.output.append(declared or onnx.ValueInfoProto(name=name))
     inside = {name for node in nodes for name in node.output} - set(segment.outputs)
-    piece.graph.value_info.extend(
-        value for value in model.graph.value_info if value.name in inside
-    )
+    piece.graph.value_info.extend(value for value in model.graph.value_info if value.name in inside)
     piece.functions.extend(_functions(model, nodes))
     used = {node.domain for node in every_node(nodes)} | {""}
     for function in piece.functions:
@@ -241,6 +237,21 @@ def _read_weights(piece: onnx.ModelProto, directory: Path) -> None:
             load_external_data_for_tensor(tensor, str(directory))
             tensor.data_location = onnx.TensorProto.DEFAULT
             del tensor.external_data[:]
+
+
+def external_files(model: onnx.ModelProto, directory: Path) -> dict[str, Path]:
+    """The files below `directory` in which the model's weights lie, by their names in it."""
+    found = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        location = next((item.value for item in tensor.external_data if item.key == "location"), "")
+        pure = PurePosixPath(location)
+        if location and not pure.is_absolute() and ".." not in pure.parts:
+            path = directory / pure
+            if path.is_file():
+                found[str(pure)] = path
+    return found
 
 
 def to_type(spec: TensorSpec) -> Any:

@@ -66,8 +66,7 @@ class RemoteRunner:
             by_name = dict(zip(dict.fromkeys(names), values, strict=True))
             values = [by_name[name] for name in names]
         return [
-            from_wire(value, self._outputs[name])
-            for name, value in zip(names, values, strict=True)
+            from_wire(value, self._outputs[name]) for name, value in zip(names, values, strict=True)
         ]
 
     def close(self) -> None:

@@ -96,9 +96,7 @@ class InferenceSession(real.InferenceSession):  # type: ignore[misc]  # the real
     def _open_locally(self) -> None:
         path_or_bytes, sess_options, providers, provider_options = self._arguments
         self._runner = self._fast = None
-        super().__init__(
-            path_or_bytes, sess_options, providers, provider_options, **self._keywords
-        )
+        super().__init__(path_or_bytes, sess_options, providers, provider_options, **self._keywords)
 
     def _close_local(self) -> None:
         self._sess = None
@@ -130,7 +128,9 @@ class InferenceSession(real.InferenceSession):  # type: ignore[misc]  # the real
         self._output_meminfos = [memory] * len(self._outputs_meta)
 
     def run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any],
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, Any],
         run_options: Any = None,
     ) -> list[Any]:
         """Compute `output_names` (all, if None or empty) from `input_feed`."""
@@ -155,9 +155,7 @@ class InferenceSession(real.InferenceSession):  # type: ignore[misc]  # the real
                 )
         return self._run(output_names, input_feed)
 
-    def _run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]
-    ) -> list[Any]:
+    def _run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[Any]:
         runner = self._runner
         if runner is None:
             return super().run(output_names, input_feed)  # type: ignore[no-any-return]
@@ -206,7 +204,11 @@ class InferenceSession(real.InferenceSession):  # type: ignore[misc]  # the real
             return self._beside
 
     def run_async(
-        self, output_names: Any, input_feed: Any, callback: Callable[..., Any], user_data: Any,
+        self,
+        output_names: Any,
+        input_feed: Any,
+        callback: Callable[..., Any],
+        user_data: Any,
         run_options: Any = None,
     ) -> None:
         """Compute in another thread; `callback(results, user_data, error)` gets the outcome."""
@@ -241,7 +243,12 @@ class InferenceSession(real.InferenceSession):  # type: ignore[misc]  # the real
         ]
 
     def run_with_ortvaluevector(
-        self, run_options: Any, feed_names: Any, feeds: Any, fetch_names: Any, fetches: Any,
+        self,
+        run_options: Any,
+        feed_names: Any,
+        feeds: Any,
+        fetch_names: Any,
+        fetches: Any,
         fetch_devices: Any,
     ) -> None:
         if self._runner is None:
@@ -249,9 +256,7 @@ class InferenceSession(real.InferenceSession):  # type: ignore[misc]  # the real
                 run_options, feed_names, feeds, fetch_names, fetches, fetch_devices
             )
             return
-        given = {
-            name: real.OrtValue(value) for name, value in zip(feed_names, feeds, strict=True)
-        }
+        given = {name: real.OrtValue(value) for name, value in zip(feed_names, feeds, strict=True)}
         for value in self.run_with_ort_values(fetch_names, given, run_options):
             fetches.push_back(value._get_c_value())  # noqa: SLF001 - as ORT's own code does
 
