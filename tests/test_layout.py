@@ -22,6 +22,9 @@ _FORBIDDEN = {
     ),
 }
 _MAX_LINES = 600
+_UNSAFE = re.compile(
+    r"^\s*(?:import|from)\s+(?:pickle|marshal|shelve|dill)\b|\b(?:eval|exec)\(", re.MULTILINE
+)
 
 
 def _files() -> Iterator[Path]:
@@ -57,3 +60,14 @@ def test_no_file_contains(what: str) -> None:
         for match in _FORBIDDEN[what].finditer(path.read_text(encoding="utf-8"))
     ]
     assert found == []
+
+
+def test_the_package_unpickles_and_evaluates_nothing() -> None:
+    package = ROOT / "src" / "elastic_inference"
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0].strip()}"
+        for path in package.rglob("*.py")
+        for match in _UNSAFE.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+    assert _UNSAFE.search("import pickle")
