@@ -182,10 +182,8 @@ class Channel:
         Raises:
             InvalidRequestError: no descriptor came, or more than one.
         """
-        if not self.is_unix or self._have:
-            raise InvalidRequestError(
-                "A memory descriptor needs the Unix socket and Expect: 100-continue."
-            )
+        if self._have:
+            raise InvalidRequestError("The byte must not be sent before 100 Continue.")
         descriptors = array.array("i")
         data, ancillary, _, _ = self.sock.recvmsg(1, socket.CMSG_SPACE(4 * descriptors.itemsize))
         for level, kind, raw in ancillary:
@@ -235,9 +233,7 @@ class Channel:
 class ChannelBody:
     """A request's body as `routes.Body` wants it."""
 
-    def __init__(
-        self, channel: Channel, head: RequestHead, max_body: int, patience: float
-    ) -> None:
+    def __init__(self, channel: Channel, head: RequestHead, max_body: int, patience: float) -> None:
         self._channel = channel
         self._head = head
         self._max_body = max_body
@@ -326,14 +322,15 @@ class ChannelBody:
             pass  # Trailer fields say nothing that matters here.
 
     def receive_descriptor(self) -> int:
-        if self._head.content_length != 1 or not self._head.expect_continue:
+        waits = self._head.content_length == 1 and self._head.expect_continue
+        if not waits or not self._channel.is_unix:
             raise InvalidRequestError(
-                "A memory descriptor comes with one byte after Expect: 100-continue."
+                "A memory descriptor comes over the Unix socket, with one byte after "
+                "Expect: 100-continue."
             )
         self._begin()
-        descriptor = self._channel.receive_descriptor()
         self.consumed = True
-        return descriptor
+        return self._channel.receive_descriptor()
 
     def drain(self, most: int = 1 << 20) -> bool:
         """Read what a handler left, so that the next request is found; False if too much."""

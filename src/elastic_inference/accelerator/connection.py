@@ -179,10 +179,15 @@ class Connection:
         if json_length > length:
             self._fail(InvalidRequestError("The JSON is longer than the body."), close=True)
             return False
+        # What began before the accelerator was told to end is still served.
+        admitted = self._plane.ready
         body, at = channel.read_body(length, json_length)
+        if not admitted:
+            self._fail(self._plane.shutting_down(), close=True)
+            return False
         return self._infer(head, body, at, json_length, length, began)
 
-    def _infer(  # noqa: PLR0913 - one call per request: a record of these would cost as much
+    def _infer(
         self, head: RequestHead, body: Buffer, at: int, json_length: int, length: int, began: float
     ) -> bool:
         channel = self.channel
@@ -193,7 +198,6 @@ class Connection:
         start = at + json_length
         request = None
         try:
-            plane.check_open()
             raw, raw_id = split_id(bytes(body[at:start]))
             request = _cached_request(raw)
             if length - json_length != request.binary_bytes:
@@ -307,6 +311,7 @@ class Connection:
     def _infer_collected(self, head: RequestHead, body: ChannelBody) -> bool:
         """An inference whose body is chunked, compressed or waits for 100 Continue."""
         began = time.monotonic()
+        self._plane.check_open()
         content = body.read()
         json_length = len(content) if head.json_length is None else head.json_length
         if json_length > len(content):

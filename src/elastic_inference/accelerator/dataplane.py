@@ -90,9 +90,7 @@ class DataPlane:
     def check_open(self) -> None:
         """Raise UnavailableError once the accelerator is draining."""
         if self._draining:
-            raise UnavailableError(
-                "The accelerator is shutting down.", next_step="Connect again and repeat."
-            )
+            raise self.shutting_down()
 
     def tick(self) -> None:
         """Called now and then: end leases whose grace is over."""
@@ -110,6 +108,11 @@ class DataPlane:
         return AuthenticationError(
             f"Unable to authenticate with accelerator: {why}.",
             next_step="Connect again to get a new token.",
+        )
+
+    def shutting_down(self) -> UnavailableError:
+        return UnavailableError(
+            "The accelerator is shutting down.", next_step="Connect again and repeat."
         )
 
     def out_of_memory(self) -> AcceleratorOutOfMemoryError:
@@ -231,15 +234,16 @@ class DataPlane:
         files, main = parse_files(document.get("files"), document.get("main"))
         raw_options = document.get("options", {})
         options = parse_options(raw_options, self.config.threads)
-        entry = self.models.load(files, main, options, session.name, raw_options=raw_options)
+        loaded = self.models.load(files, main, options, session.name, raw_options=raw_options)
+        model = loaded.model
         return {
-            "name": entry.handle,
-            "inputs": [spec.to_dict() for spec in entry.model.inputs],
-            "outputs": [spec.to_dict() for spec in entry.model.outputs],
-            "metadata": dict(entry.model.metadata),
-            "providers": list(entry.model.providers),
-            "source": entry.source,
-            "load_ns": entry.load_ns,
+            "name": loaded.handle,
+            "inputs": [spec.to_dict() for spec in model.inputs],
+            "outputs": [spec.to_dict() for spec in model.outputs],
+            "metadata": dict(model.metadata),
+            "providers": list(model.providers),
+            "source": loaded.source,
+            "load_ns": loaded.load_ns,
         }
 
     def load_named(self, name: str, parameters: Mapping[str, Any]) -> None:
