@@ -29,9 +29,10 @@ _COLUMNS = (
 )
 _NOTE = (
     "The bound is the floor plus ONNX Runtime in process. With one connection it is the sum of "
-    "their median times; with eight, where both share the same cores, it is the throughput "
-    "1 / (1/floor + 1/ONNX Runtime). The client is one process per connection. The replay is the "
-    "floor's C client sending the same HTTP request: the accelerator without the Python client."
+    "their median times, and the bars are for it; with eight, where both share the same cores, it "
+    "is the throughput 1 / (1/floor + 1/ONNX Runtime). The client is one process per connection. "
+    "The replay is the floor's C client sending the same HTTP request: the accelerator without "
+    "the Python client."
 )
 
 
@@ -137,7 +138,7 @@ def _rows(
             else:
                 seconds = 1 / floor.requests_per_second + 1 / engine.requests_per_second
                 ratio = 1 / (sample.requests_per_second * seconds)
-        bar = workload.bar if name == "client" else None
+        bar = workload.bar if name == "client" and connections == 1 else None
         standing = "-" if ratio is None else verdict(ratio, bar)
         rows.append(
             (
