@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from elastic_inference.catalog import AcceleratorType
 from elastic_inference.control.certificates import server_name
+from elastic_inference.control.documents import Document, describe_type
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.store import Accelerator, AccessKey, Instance
 from elastic_inference.errors import (
@@ -18,7 +17,6 @@ from elastic_inference.errors import (
     UnavailableError,
 )
 
-Document = dict[str, Any]
 _MAX_LEASE = 86400.0
 _MAX_IDS = 100
 _TEXT = re.compile(r"[ -~]{0,128}")
@@ -198,18 +196,6 @@ class Operations:
                 next_step="It is being started again; try once more in a moment.",
                 accelerator_id=accelerator_id,
             ) from error
-
-
-def describe_type(type_: AcceleratorType) -> Document:
-    """An accelerator type as the API has it."""
-    return {
-        "acceleratorTypeName": type_.name,
-        "aliases": list(type_.aliases),
-        "memoryMiB": type_.memory_mib,
-        "tflopsFp32": type_.tflops_fp32,
-        "tflopsFp16": type_.tflops_fp16,
-        "pricePerHour": type_.price_per_hour,
-    }
 
 
 def _describe_instance(instance: Instance, accelerators: list[Accelerator]) -> Document:

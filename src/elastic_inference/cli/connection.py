@@ -1,0 +1,35 @@
+"""The pool that a command speaks to."""
+
+from __future__ import annotations
+
+from elastic_inference.control.client import ControlClient
+from elastic_inference.control.pointer import Pointer
+from elastic_inference.errors import UnavailableError
+from elastic_inference.settings import PoolSettings
+
+_PROBE_TIMEOUT = 5.0
+
+
+def find_pool(settings: PoolSettings) -> ControlClient | None:
+    """The pool that `current.json` names, if it lives."""
+    pointer = Pointer.load(settings.home.expanduser())
+    if pointer is None:
+        return None
+    try:
+        ControlClient(pointer, _PROBE_TIMEOUT).call("DescribeAcceleratorTypes", {})
+    except UnavailableError:
+        return None
+    # Starting accelerators may take as long as they are given.
+    return ControlClient(pointer, settings.start_timeout + _PROBE_TIMEOUT)
+
+
+def need_pool(settings: PoolSettings) -> ControlClient:
+    """The pool that `current.json` names.
+
+    Raises:
+        UnavailableError: none runs.
+    """
+    pool = find_pool(settings)
+    if pool is None:
+        raise UnavailableError("No pool runs.", next_step="Start one with ei up.")
+    return pool

@@ -1,0 +1,148 @@
+"""The instance that `ei run` is: in the pool that runs, or in one of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from elastic_inference.cli.connection import find_pool
+from elastic_inference.control.client import ControlClient
+from elastic_inference.errors import NotFoundError, UnavailableError
+from elastic_inference.settings import Limits, PoolSettings, from_environment
+
+Document = dict[str, Any]
+Call = Callable[[str, Document], Document]
+_PREFIX = "ei-run-"
+# A directory younger than this may be one whose owner has not locked it yet.
+_YOUNG = 60.0
+
+
+class RunningInstance:
+    """An instance with its accelerators, which serve.
+
+    Attributes:
+        id: `i-…`.
+        accelerators: type of each accelerator by its id.
+        access_key_id, secret_access_key: the instance's own credentials.
+        endpoint: the pool's URL.
+        ca: PEM file of the pool's certificate authority.
+        directory: private to this run; it goes with it.
+        call: the pool's control API.
+    """
+
+    def __init__(self, settings: PoolSettings, types: Sequence[str], name: str) -> None:
+        with contextlib.ExitStack() as undo:
+            self.directory = _private_directory(undo)
+            remote = find_pool(settings)
+            lease = None if remote is None else settings.instance_lease
+            if remote is not None:
+                self.endpoint, self.ca = remote.pointer.endpoint, remote.pointer.ca
+                self.call: Call = remote.call
+            else:
+                self._embed(settings, undo)
+            document: Document = {
+                "acceleratorTypes": list(types),
+                "clientToken": secrets.token_hex(16),
+                "name": name,
+            }
+            started = self.call(
+                "RunInstance", document | ({"leaseSeconds": lease} if lease else {})
+            )
+            self.id: str = started["instanceId"]
+            undo.callback(self._terminate)
+            self.accelerators: dict[str, str] = {
+                each["acceleratorId"]: each["acceleratorType"] for each in started["accelerators"]
+            }
+            self.access_key_id: str = started["credentials"]["accessKeyId"]
+            self.secret_access_key: str = started["credentials"]["secretAccessKey"]
+            if remote is not None and lease is not None:
+                undo.enter_context(_KeepingAlive(remote, self.id, lease / 3))
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._undo.close()
+
+    def _embed(self, settings: PoolSettings, undo: contextlib.ExitStack) -> None:
+        # The control plane is loaded only where it runs.
+        from elastic_inference.control.operations import Caller  # noqa: PLC0415
+        from elastic_inference.control.pool import Pool  # noqa: PLC0415
+
+        limits = from_environment(Limits)
+        pool = Pool(self.directory, settings=settings, limits=limits, outlive=False)
+        undo.callback(pool.close)
+        self.endpoint, self.ca = pool.pointer.endpoint, pool.pointer.ca
+        account = Caller(None, "127.0.0.1", int(self.endpoint.rpartition(":")[2]))
+        self.call = lambda operation, document: pool.operations.call(operation, document, account)
+
+    def _terminate(self) -> None:
+        try:
+            self.call("TerminateInstance", {"instanceId": self.id})
+        except NotFoundError:
+            pass
+        except UnavailableError as error:
+            print(f"ei: {error.message} The pool ends {self.id} by itself.", file=sys.stderr)
+
+
+class _KeepingAlive:
+    """Renews an instance's lease for as long as it is entered."""
+
+    def __init__(self, pool: ControlClient, instance_id: str, interval: float) -> None:
+        self._pool = pool
+        self._instance_id = instance_id
+        self._interval = interval
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keep-alive", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._interval):
+            try:
+                self._pool.call("KeepAlive", {"instanceId": self._instance_id})
+            except UnavailableError:
+                # The control plane may come back within the lease; accelerators go on without.
+                continue
+            except NotFoundError as error:
+                print(f"ei: {error.message} Its accelerators are gone.", file=sys.stderr)
+                return
+
+
+def _private_directory(undo: contextlib.ExitStack) -> Path:
+    """A new directory for this run, removed with it, or by a later run if this one is killed."""
+    _sweep()
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    undo.callback(shutil.rmtree, directory, ignore_errors=True)
+    descriptor = os.open(directory / "owner", os.O_RDWR | os.O_CREAT, 0o600)
+    undo.callback(os.close, descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return directory
+
+
+def _sweep() -> None:
+    for directory in Path(tempfile.gettempdir()).glob(_PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            status = directory.lstat()
+            if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _YOUNG:
+                continue
+            descriptor = os.open(directory / "owner", os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory, ignore_errors=True)
+            finally:
+                os.close(descriptor)

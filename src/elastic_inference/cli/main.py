@@ -1,0 +1,156 @@
+"""The `ei` command: what it understands. What it does loads only when it is done."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from elastic_inference._version import __version__
+from elastic_inference.errors import ElasticInferenceError
+
+_DESCRIPTION = "Attach a right-sized slice of an accelerator; inference runs there."
+_EXAMPLES = """\
+examples:
+  ei run --accelerator eia1.medium -- python app.py
+                                     run an unmodified application on an accelerator
+  ei up                              start a pool that many commands share
+  ei describe accelerators           see what runs
+  ei describe types                  see the sizes and their prices
+
+Where no pool runs, ei run brings its own and takes it away again.
+"""
+_RUN_DESCRIPTION = """\
+Run COMMAND as an instance with accelerators. Its inference with ONNX Runtime goes there by
+itself, as long as elastic-inference is installed in COMMAND's own environment.
+The pool of `ei up` is used if one runs; else `ei run` brings its own for the time.
+Everything is given back when COMMAND ends, however it ends. The exit status is COMMAND's.
+"""
+_RUN_EXAMPLES = """\
+examples:
+  ei run --accelerator eia1.medium -- python app.py --input photo.jpg
+  ei run --accelerator eia1.large,eia1.medium -- ./serve.sh      two accelerators
+  EI_VISIBLE_DEVICES= ei run --accelerator eia1.medium -- python app.py
+                                                                 none: a local run to compare
+"""
+_UP_DESCRIPTION = """\
+Start a pool in the foreground: control plane, endpoint and this machine as a node.
+Accelerators outlive it: the next `ei up` on the same state takes them over again.
+"""
+_UP_EXAMPLES = """\
+examples:
+  ei up                                     on loopback, for this machine
+  ei up --listen 10.0.0.5:443               for other machines; TLS as always
+  ei up --state /srv/pool                   with its state elsewhere than in EI_HOME
+"""
+_DESCRIBE_EXAMPLES = """\
+examples:
+  ei describe accelerators
+  ei describe types -o json
+"""
+_GRANT_EXAMPLES = """\
+Any client of the Open Inference Protocol can use them: connect to the URL with the TLS server
+name and the CA file, and send the header Authorization: Bearer TOKEN.
+
+examples:
+  ei token eia-0123456789abcdef0123456789abcdef
+  ei token eia-0123456789abcdef0123456789abcdef -o json
+"""
+_TERMINATE_EXAMPLES = """\
+examples:
+  ei terminate i-0123456789abcdef0
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="ei",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ei {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, help_: str, description: str, examples: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=help_,
+            description=description,
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    run = add("run", "run a command with accelerators attached", _RUN_DESCRIPTION, _RUN_EXAMPLES)
+    run.usage = "ei run --accelerator TYPE[,TYPE...] [--name NAME] [--quiet] -- COMMAND..."
+    run.add_argument(
+        "--accelerator", required=True, metavar="TYPE[,TYPE...]",
+        help="one or more accelerator types (ei describe types)",
+    )  # fmt: skip
+    run.add_argument("--name", default="", help="a name for the instance, to recognise it by")
+    run.add_argument("--quiet", action="store_true", help="print no summary at the end")
+
+    up = add("up", "start a pool", _UP_DESCRIPTION, _UP_EXAMPLES)
+    up.add_argument("--state", metavar="DIR", help="where its state lies (default: in EI_HOME)")
+    up.add_argument(
+        "--listen", metavar="HOST:PORT",
+        help="address of the endpoint (default: a port on 127.0.0.1, the same at each start)",
+    )  # fmt: skip
+
+    describe = add(
+        "describe", "list accelerators, types or instances",
+        "List what there is; nothing where no pool runs.", _DESCRIBE_EXAMPLES,
+    )  # fmt: skip
+    describe.add_argument("what", choices=["accelerators", "types", "instances"])
+    _add_output(describe)
+
+    token = add(
+        "token", "get URL, token and names for another client",
+        "Print what a client needs to use an accelerator directly.", _GRANT_EXAMPLES,
+    )  # fmt: skip
+    token.add_argument("accelerator", metavar="ACCELERATOR", help="its id, eia-...")
+    _add_output(token)
+
+    terminate = add(
+        "terminate", "end an instance and its accelerators",
+        "End an instance; when it returns its accelerators are gone.", _TERMINATE_EXAMPLES,
+    )  # fmt: skip
+    terminate.add_argument("instance", metavar="INSTANCE", help="its id, i-...")
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", choices=["table", "json"], default="table", help="(default: table)"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status: 0, 2 for bad usage, 1 for a failure."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    own, marker, rest = _split(words)
+    parser = build_parser()
+    options = parser.parse_args(own)
+    if options.command == "run":
+        if not marker or not rest:
+            parser.error("ei run needs -- and a command: ei run --accelerator TYPE -- COMMAND...")
+        options.run = rest
+    elif marker:
+        parser.error(f"ei {options.command} takes no command after --")
+    try:
+        status: int = import_module(f"elastic_inference.cli.{options.command}").main(options)
+    except ElasticInferenceError as error:
+        print(f"ei: {error}", file=sys.stderr)
+        return 2 if error.kind == "invalid-request" else 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _split(words: list[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in words:
+        return words, False, []
+    at = words.index("--")
+    return words[:at], True, words[at + 1 :]

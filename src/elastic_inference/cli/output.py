@@ -1,0 +1,30 @@
+"""Tables and figures for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_MIB = 1 << 20
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def mebibytes(size: int | None) -> str:
+    """Bytes in MiB, `-` where not known."""
+    return "-" if size is None else f"{size / _MIB:.0f}"
+
+
+def seconds(nanoseconds: int) -> str:
+    """A duration with a unit that fits it."""
+    value = nanoseconds / 1e9
+    if value >= 100:
+        return f"{value:.0f} s"
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.1f} ms"

@@ -1,0 +1,118 @@
+"""`ei run`: a command as an instance with accelerators."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import ssl
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from elastic_inference.cli import child, summary
+from elastic_inference.cli.instance import RunningInstance
+from elastic_inference.control.metadata import InstanceDocument, MetadataService
+from elastic_inference.errors import ConfigurationError, ElasticInferenceError
+from elastic_inference.protocol.sigv4 import DEFAULT_REGION
+from elastic_inference.settings import PoolSettings, from_environment
+
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
+_SYSTEM_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
+
+
+def main(options: argparse.Namespace) -> int:
+    settings = from_environment(PoolSettings)
+    refused = child.refusal(options.run[0])
+    if refused is not None:
+        print(f"ei: {refused[1]}", file=sys.stderr)
+        return refused[0]
+    command = child.Child(options.run)
+    try:
+        for number in _ENDS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _end)
+        types = [each.strip() for each in options.accelerator.split(",") if each.strip()]
+        instance = RunningInstance(settings, types, options.name)
+        try:
+            return _run(command, instance, quiet=options.quiet)
+        finally:
+            # What follows is short and must not be cut off, or something would stay behind.
+            for number in (signal.SIGINT, *_ENDS):
+                signal.signal(number, signal.SIG_IGN)
+            instance.close()
+    finally:
+        command.close()
+
+
+def _run(command: child.Child, instance: RunningInstance, *, quiet: bool) -> int:
+    begin = time.monotonic()
+    metadata = MetadataService(
+        InstanceDocument(
+            instance_id=instance.id,
+            accelerators=instance.accelerators,
+            access_key_id=instance.access_key_id,
+            secret_access_key=instance.secret_access_key,
+            region=DEFAULT_REGION,
+        )
+    )
+    try:
+        status = command.run(_environment(instance, metadata.url))
+    finally:
+        metadata.close()
+    if not quiet:
+        _summarise(instance, time.monotonic() - begin)
+    return status
+
+
+def _environment(instance: RunningInstance, metadata_url: str) -> dict[str, str]:
+    environment = dict(os.environ)
+    environment.pop("AWS_EC2_METADATA_DISABLED", None)
+    return environment | {
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata_url,
+        "AWS_ENDPOINT_URL_ELASTIC_INFERENCE_RUNTIME": instance.endpoint,
+        "AWS_CA_BUNDLE": str(_bundle(instance)),
+        "EI_RUN": "1",
+    }
+
+
+def _bundle(instance: RunningInstance) -> Path:
+    """The authorities that the command trusts anyway, and the pool's."""
+    own = os.environ.get("AWS_CA_BUNDLE")
+    candidates = (own,) if own else (ssl.get_default_verify_paths().cafile, *_SYSTEM_BUNDLES)
+    trusted = ""
+    for path in candidates:
+        if path and Path(path).is_file():
+            trusted = Path(path).read_text(encoding="utf-8", errors="replace")
+            break
+    if own and not trusted:
+        raise ConfigurationError(f"AWS_CA_BUNDLE={own!r} is no file that can be read.")
+    bundle = instance.directory / "ca-bundle.pem"
+    bundle.write_text(f"{trusted}\n{Path(instance.ca).read_text(encoding='ascii')}")
+    return bundle
+
+
+def _summarise(instance: RunningInstance, elapsed: float) -> None:
+    try:
+        described = instance.call(
+            "DescribeAccelerators", {"acceleratorIds": list(instance.accelerators)}
+        )["accelerators"]
+        types = instance.call("DescribeAcceleratorTypes", {})["acceleratorTypes"]
+    except ElasticInferenceError as error:
+        print(f"ei: {error.message}", file=sys.stderr)
+        return
+    prices = {each["acceleratorTypeName"]: each["pricePerHour"] for each in types}
+    print(summary.lines(described, prices, elapsed), file=sys.stderr)
+    if not summary.requests(described):
+        print(summary.NOTHING_CAME, file=sys.stderr)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """A signal before the command runs: everything that was begun is undone on the way out."""
+    del frame
+    sys.exit(128 + number)

@@ -1,0 +1,55 @@
+"""`ei up`: a pool in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from elastic_inference._version import __version__
+from elastic_inference.control.pool import Pool
+from elastic_inference.settings import Limits, PoolSettings, from_environment
+
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main(options: argparse.Namespace) -> int:
+    settings = from_environment(PoolSettings)
+    limits = from_environment(Limits)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    home = settings.home.expanduser().absolute()
+    state = Path(options.state).expanduser().absolute() if options.state else home / "pool"
+    pool = Pool(state, settings=settings, limits=limits, listen_on=options.listen, outlive=True)
+    ended = threading.Event()
+    for number in _ENDS:
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        pool.pointer.save(home)
+        print(f"Elastic Inference {__version__}", file=sys.stderr)
+        print(f"  endpoint  {pool.pointer.endpoint}", file=sys.stderr)
+        print(f"  state     {state}", file=sys.stderr)
+        print("Ready. Ctrl-C stops it; accelerators go on for a while.", file=sys.stderr)
+        ended.wait()
+        _say_what_stays(pool, limits.control_grace)
+    finally:
+        pool.pointer.remove(home)
+        pool.close()
+    return 0
+
+
+def _say_what_stays(pool: Pool, grace: float) -> None:
+    staying = pool.plane.store.accelerators()
+    if not staying:
+        print("Stopped; no accelerator stays.", file=sys.stderr)
+        return
+    print(
+        f"Stopped. {len(staying)} accelerator(s) stay for {grace:.0f} s without a control plane,"
+        " and go on if ei up is started again on this state:",
+        file=sys.stderr,
+    )
+    for accelerator in staying:
+        print(f"  {accelerator.id}  {accelerator.type}  {accelerator.instance_id}",
+              file=sys.stderr)  # fmt: skip
