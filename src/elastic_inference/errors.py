@@ -214,9 +214,7 @@ def from_dict(
     The body comes from another machine, so every field is taken as text and bounded.
     """
     # A class of another package that mixes in one of ours shares its kind: ours is meant.
-    kinds = {
-        cls.kind: cls for cls in _subclasses(ElasticInferenceError) if "kind" in vars(cls)
-    }
+    kinds = {cls.kind: cls for cls in _subclasses(ElasticInferenceError) if "kind" in vars(cls)}
     cls = kinds.get(str(body.get("kind", "")), fallback)
     return cls(
         str(body.get("error", ""))[:4096],

@@ -10,6 +10,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def test_what_could_be_cut_is_refused(wire: Wire, seals: int) -> None:
 
 
 def test_other_descriptors_are_refused(wire: Wire) -> None:
-    with open(os.devnull, "rb") as file:
+    with Path(os.devnull).open("rb") as file:
         assert error_of(offer(wire, "device", [file.fileno()]))[0] == 400
 
 
@@ -171,13 +172,14 @@ def test_outside_the_region(wire: Wire, offset: int, region: str) -> None:
 @contextlib.contextmanager
 def posix_segment(size: int) -> Iterator[tuple[str, int]]:
     name = f"ei-test-{uuid.uuid4().hex}"
-    descriptor = os.open(f"/dev/shm/{name}", os.O_CREAT | os.O_RDWR | os.O_EXCL, 0o600)
+    path = Path("/dev/shm", name)  # noqa: S108 - where the kernel keeps POSIX segments
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_EXCL, 0o600)
     try:
         os.ftruncate(descriptor, size)
         yield name, descriptor
     finally:
         os.close(descriptor)
-        os.unlink(f"/dev/shm/{name}")
+        path.unlink()
 
 
 def register(wire: Wire, name: str, key: str, size: int = 4096, offset: int = 0) -> int:

@@ -87,8 +87,12 @@ _FIELDS = st.lists(
 )
 
 
-@given(fields=_FIELDS, token=st.from_regex(rb"[A-Za-z0-9._-]{1,40}", fullmatch=True),
-       at=st.integers(0, 3), name=st.sampled_from([b"Authorization", b"authorization"]))
+@given(
+    fields=_FIELDS,
+    token=st.from_regex(rb"[A-Za-z0-9._-]{1,40}", fullmatch=True),
+    at=st.integers(0, 3),
+    name=st.sampled_from([b"Authorization", b"authorization"]),
+)
 def test_an_authorisation_is_cut_out_wherever_it_stands(
     fields: list[tuple[bytes, bytes]], token: bytes, at: int, name: bytes
 ) -> None:

@@ -177,12 +177,12 @@ def test_json_tensors_that_do_not_fit(datatype: str, data: list[Any]) -> None:
         b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1.0],"data":[1]}]}',
         b'{"inputs":[{"name":"x","datatype":"FP32","shape":[true],"data":[1]}]}',
         b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1]}]}',
-        b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],'
-        b'"parameters":{"binary_data_size":5}}]}',
-        b'{"inputs":[{"name":"x","datatype":"FP32","shape":[4611686018427387904,4],'
-        b'"parameters":{"binary_data_size":0}}]}',
-        b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]},'
-        b'{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}',
+        (b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],'
+        b'"parameters":{"binary_data_size":5}}]}'),
+        (b'{"inputs":[{"name":"x","datatype":"FP32","shape":[4611686018427387904,4],'
+        b'"parameters":{"binary_data_size":0}}]}'),
+        (b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]},'
+        b'{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'),
         b'{"inputs":[],"outputs":[{"name":"y"},{"name":"y"}]}',
         b'{"inputs":[],"outputs":[{"name":"y","parameters":{"classification":3}}]}',
         b'{"inputs":[],"parameters":[]}',
@@ -198,14 +198,27 @@ def test_refuses_malformed_requests(raw: bytes) -> None:
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda children: st.lists(children, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(
-            ["inputs", "outputs", "name", "datatype", "shape", "data", "parameters",
-             "binary_data_size", "shared_memory_region", "elements", "id"]
-        ),
-        children,
-        max_size=6,
+    lambda children: (
+        st.lists(children, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "inputs",
+                    "outputs",
+                    "name",
+                    "datatype",
+                    "shape",
+                    "data",
+                    "parameters",
+                    "binary_data_size",
+                    "shared_memory_region",
+                    "elements",
+                    "id",
+                ]
+            ),
+            children,
+            max_size=6,
+        )
     ),
     max_leaves=20,
 )
@@ -222,8 +235,10 @@ def test_any_json_parses_or_is_refused(document: Any) -> None:
     assert isinstance(document, dict)
 
 
-@given(st.dictionaries(st.sampled_from(["datatype", "shape", "elements", "parameters"]), _JSON),
-       st.binary(max_size=50))
+@given(
+    st.dictionaries(st.sampled_from(["datatype", "shape", "elements", "parameters"]), _JSON),
+    st.binary(max_size=50),
+)
 def test_any_element_decodes_or_is_refused(entry: dict[str, Any], data: bytes) -> None:
     try:
         decode_value(entry, memoryview(data))
@@ -251,8 +266,9 @@ def test_a_remembered_response_still_carries_each_id() -> None:
     spec = [TensorSpec("y", "FP32", (2,))]
     binary = {"parameters": {"binary_data": True}}
     request = request_of(
-        inputs=[{"name": "x", "datatype": "FP32", "shape": [2],
-                 "parameters": {"binary_data_size": 8}}],
+        inputs=[
+            {"name": "x", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 8}}
+        ],
         outputs=[{"name": "y", **binary}],
     )
     value = np.array([1, 2], np.float32)
@@ -268,10 +284,16 @@ def test_a_remembered_response_still_carries_each_id() -> None:
 
 def test_outputs_as_json() -> None:
     request = one_input(data=[1, 2])
-    specs = [TensorSpec("y", "FP32", (2,)), TensorSpec("s", "BYTES", (1,)),
-             TensorSpec("b", "BF16", (1,))]
-    values: list[Value] = [np.array([1, 2], np.float32), np.array([b"a"], np.object_),
-                           np.array([0x3F80], np.uint16)]
+    specs = [
+        TensorSpec("y", "FP32", (2,)),
+        TensorSpec("s", "BYTES", (1,)),
+        TensorSpec("b", "BF16", (1,)),
+    ]
+    values: list[Value] = [
+        np.array([1, 2], np.float32),
+        np.array([b"a"], np.object_),
+        np.array([0x3F80], np.uint16),
+    ]
     response = write_response(request, ("m", "1"), specs, values, NoRegions())
     assert not response.buffers
     outputs = json.loads(response.header)["outputs"]
@@ -293,8 +315,9 @@ def test_outputs_in_a_region() -> None:
     specs = [TensorSpec(name, "FP32", (4,)) for name in "abc"]
     values: list[Value] = [np.full(size, size, np.float32) for size in (4, 4, 40)]
     response = write_response(request, ("m", "1"), specs, values, memory)
-    outputs = {entry["name"]: entry["parameters"] for entry in
-               json.loads(response.header)["outputs"]}
+    outputs = {
+        entry["name"]: entry["parameters"] for entry in json.loads(response.header)["outputs"]
+    }
     assert outputs["a"]["shared_memory_offset"] == 64
     assert outputs["b"]["shared_memory_offset"] == 128
     assert outputs["c"] == {"binary_data_size": 160}, "what does not fit comes in the body"
@@ -306,13 +329,17 @@ def test_outputs_in_a_region() -> None:
 def test_an_output_larger_than_its_region_is_refused() -> None:
     request = request_of(
         inputs=[],
-        outputs=[{"name": "y", "parameters": {"shared_memory_region": "r",
-                                              "shared_memory_byte_size": 8}}],
+        outputs=[
+            {"name": "y", "parameters": {"shared_memory_region": "r", "shared_memory_byte_size": 8}}
+        ],
     )
     with pytest.raises(InvalidRequestError, match="takes 16 bytes"):
         write_response(
-            request, ("m", "1"), [TensorSpec("y", "FP32", (4,))],
-            [np.zeros(4, np.float32)], Memory(256),
+            request,
+            ("m", "1"),
+            [TensorSpec("y", "FP32", (4,))],
+            [np.zeros(4, np.float32)],
+            Memory(256),
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 # OpenSSL reads its configuration when it is first loaded, so this comes before other imports.
 os.environ.setdefault("OPENSSL_CONF", str(Path(__file__).with_name("openssl.cnf")))
 
-from elastic_inference.accelerator.process import main  # noqa: E402 - see above
+from elastic_inference.accelerator.process import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

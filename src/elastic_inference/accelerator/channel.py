@@ -7,6 +7,7 @@ bytes, so that the engine can use them where they are.
 from __future__ import annotations
 
 import array
+import contextlib
 import mmap
 import os
 import socket
@@ -223,10 +224,8 @@ class Channel:
 
     def close(self) -> None:
         """Close the socket; safe from any thread, and wakes the one that reads."""
-        try:
+        with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self.sock.close()
 
 

@@ -125,9 +125,8 @@ class Connection:
             self._authorise(head, authorization)
         except ElasticInferenceError as error:
             return self._refuse(head, error)
-        if head.is_infer and head.content_length and not head.expect_continue:
-            if b"content-encoding" not in head.headers:
-                return self._infer_plain(head, head.content_length)
+        if head.is_plain_infer:
+            return self._infer_plain(head, head.content_length or 0)
         return self._other(head)
 
     def _authorise(self, head: RequestHead, authorization: bytes | None) -> None:
@@ -323,7 +322,7 @@ class Connection:
         """Answer with an error."""
         error.with_context(request_id=f"EI-{uuid.uuid4()}", accelerator_id=self._plane.id)
         status = STATUS_BY_KIND.get(error.kind, 500)
-        if status >= 500:  # noqa: PLR2004 - server errors
+        if status >= 500:
             log.warning("%s", error)
         self._send(self._plane.error_answer(error, status, close=close))
 

@@ -10,6 +10,7 @@ import binascii
 import json
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from elastic_inference._version import __version__
@@ -151,7 +152,7 @@ class DataPlane:
 
     def check_version(self, path: tuple[str, ...]) -> str:
         """The version that a path `v2/models/NAME[/versions/V]/…` names, which can only be 1."""
-        if len(path) > 4 and path[4] != VERSION:  # noqa: PLR2004 - the path above
+        if len(path) > 4 and path[4] != VERSION:
             raise NotFoundError(
                 f"Model {path[2][:100]!r} has no version {path[4][:20]!r}.",
                 next_step=f"Its version is {VERSION}.",
@@ -287,7 +288,6 @@ def _decode_file(key: str, value: object) -> bytes:
 def boot_id() -> str:
     """Identifies this host since its last boot."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
         return ""

@@ -83,10 +83,7 @@ class Handover:
                 descriptors.frombytes(raw[: len(raw) - len(raw) % descriptors.itemsize])
         if not data:
             return False
-        try:
-            kind = json.loads(data).get("kind")
-        except (ValueError, AttributeError):
-            kind = None
+        kind = _kind_of(data)
         if kind == "connection" and len(descriptors) == 1:
             self._serve(socket.socket(fileno=descriptors.pop()))
         elif kind == "drain":
@@ -94,3 +91,11 @@ class Handover:
         for descriptor in descriptors:
             os.close(descriptor)
         return True
+
+
+def _kind_of(message: bytes) -> str:
+    try:
+        document = json.loads(message)
+    except ValueError:
+        return ""
+    return str(document.get("kind")) if isinstance(document, dict) else ""

@@ -31,16 +31,32 @@ def _accelerator(plane: DataPlane) -> Iterator[str]:
     labels = _labels(accelerator=plane.id, type=plane.config.accelerator_type)
     for name, kind, text, value in (
         ("ei_up", "gauge", "1 while the accelerator takes work", int(plane.ready)),
-        ("ei_memory_used_bytes", "gauge", "Memory in use (AcceleratorMemoryUsage)",
-         plane.memory.used()),
+        (
+            "ei_memory_used_bytes",
+            "gauge",
+            "Memory in use (AcceleratorMemoryUsage)",
+            plane.memory.used(),
+        ),
         ("ei_memory_limit_bytes", "gauge", "Memory of the slice", plane.memory.limit),
         ("ei_models", "gauge", "Models loaded", len(plane.models)),
-        ("ei_uptime_seconds", "gauge", "Seconds since the process started",
-         time.time() - plane.statistics.started),
-        ("ei_client_calls_total", "counter", "Calls as clients counted them",
-         usage["client_calls"]),
-        ("ei_client_wall_seconds_total", "counter", "Time of calls as clients measured it",
-         usage["client_wall_ns"] / 1e9),
+        (
+            "ei_uptime_seconds",
+            "gauge",
+            "Seconds since the process started",
+            time.time() - plane.statistics.started,
+        ),
+        (
+            "ei_client_calls_total",
+            "counter",
+            "Calls as clients counted them",
+            usage["client_calls"],
+        ),
+        (
+            "ei_client_wall_seconds_total",
+            "counter",
+            "Time of calls as clients measured it",
+            usage["client_wall_ns"] / 1e9,
+        ),
     ):
         yield from _header(name, kind, text)
         yield f"{name}{labels} {value}"

@@ -43,7 +43,7 @@ def parse_options(raw: Any, threads: int) -> LoadOptions:
         raise InvalidRequestError('"options" must be an object.')
     known = {"threads", "graph_optimization_level", "execution_mode", "free_dimensions", "config"}
     if unknown := set(raw) - known:
-        raise InvalidRequestError(f"The load option {sorted(unknown)[0][:100]!r} is not known.")
+        raise InvalidRequestError(f"The load option {min(unknown)[:100]!r} is not known.")
     wanted = raw.get("threads", threads)
     if type(wanted) is not int or wanted < 0:
         raise InvalidRequestError('"threads" must be a number.')

@@ -89,10 +89,15 @@ def find(head: RequestHead) -> Handler:
     """
     path = head.path
     for (method, pattern), handler in _ROUTES.items():
-        if method == head.method and len(pattern) == len(path):
-            if all(want in ("*", have) for want, have in zip(pattern, path, strict=True)):
-                return handler
+        if method == head.method and _matches(pattern, path):
+            return handler
     raise NotFoundError(f"There is nothing at {head.method} /{'/'.join(path)[:200]}.")
+
+
+def _matches(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    return len(pattern) == len(path) and all(
+        want in ("*", have) for want, have in zip(pattern, path, strict=True)
+    )
 
 
 def _live(_: Call) -> Reply:
@@ -127,7 +132,7 @@ def _model_statistics(call: Call) -> Reply:
 
 def _version(call: Call) -> str:
     path = call.head.path
-    return path[4] if len(path) > 4 and path[3] == "versions" else ""  # noqa: PLR2004 - a path
+    return path[4] if len(path) > 4 and path[3] == "versions" else ""
 
 
 def _index(call: Call) -> Reply:
@@ -154,7 +159,7 @@ def _request_parameters(call: Call) -> dict[str, Any]:
 
 def _system_memory_status(call: Call) -> Reply:
     path = call.head.path
-    name = path[3] if len(path) > 4 else None  # noqa: PLR2004 - with or without a region
+    name = path[3] if len(path) > 4 else None
     return Reply(call.plane.system_regions.status(name))
 
 
@@ -169,7 +174,7 @@ def _system_memory_register(call: Call) -> Reply:
 
 def _system_memory_unregister(call: Call) -> Reply:
     path = call.head.path
-    name = path[3] if len(path) > 4 else None  # noqa: PLR2004 - with or without a region
+    name = path[3] if len(path) > 4 else None
     call.plane.system_regions.unregister(name)
     return Reply({})
 

@@ -18,6 +18,7 @@ from elastic_inference.errors import LimitExceededError
 log = logging.getLogger(__name__)
 
 _WATCH_INTERVAL = 0.5
+_ACCEPT_PAUSE = 0.1
 _IDLE_BUFFER = 1024 * 1024
 _RELEASE_AFTER = 10.0
 
@@ -33,26 +34,23 @@ class Server:
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._handshakes: dict[socket.socket, float] = {}
+        self._closing = threading.Event()
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def listen(self, listener: socket.socket) -> None:
         """Accept from `listener` until the server stops."""
         self._listeners.append(listener)
-        threading.Thread(
-            target=self._accept, args=(listener,), name="accept", daemon=True
-        ).start()
+        threading.Thread(target=self._accept, args=(listener,), name="accept", daemon=True).start()
 
     def _accept(self, listener: socket.socket) -> None:
-        while not self._stopped.is_set():
+        while not self._closing.is_set():
             try:
                 sock, _ = listener.accept()
             except OSError as error:
-                if self._stopped.is_set():
-                    return
-                # Out of file descriptors or the like: nothing is lost by trying again.
-                log.warning("Cannot accept a connection: %s", error)
-                self._stopped.wait(0.1)
+                if not self._closing.wait(_ACCEPT_PAUSE):
+                    # Out of file descriptors or the like: nothing is lost by trying again.
+                    log.warning("Cannot accept a connection: %s", error)
                 continue
             if sock.family == socket.AF_UNIX and not peer_is_allowed(sock):
                 sock.close()
@@ -62,11 +60,9 @@ class Server:
     def serve(self, sock: socket.socket, *, tls: bool) -> None:
         """Serve a connected socket, over TLS if `tls`."""
         self._plane.thread_started()
-        threading.Thread(
-            target=self._run, args=(sock, tls), name="connection", daemon=True
-        ).start()
+        threading.Thread(target=self._run, args=(sock, tls), name="connection", daemon=True).start()
 
-    def _run(self, sock: socket.socket, tls: bool) -> None:  # noqa: FBT001 - a thread's argument
+    def _run(self, sock: socket.socket, tls: bool) -> None:
         try:
             with contextlib.suppress(OSError):
                 tune(sock)
@@ -143,6 +139,7 @@ class Server:
 
     def drain(self, timeout: float) -> None:
         """Stop accepting, let running requests end for up to `timeout` seconds, then close."""
+        self._closing.set()
         for listener in self._listeners:
             # Only shutdown wakes a thread that is blocked in accept.
             with contextlib.suppress(OSError):
@@ -171,5 +168,3 @@ def tls_context(certificate: str, private_key: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(certificate, private_key)
     return context
-
-

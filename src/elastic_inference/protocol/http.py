@@ -34,7 +34,8 @@ class RequestHead:
         keep_alive: the connection stays open after the answer.
         expect_continue: the client waits for `100 Continue`.
         headers: all fields, lower-case names; of repeated ones the last.
-        is_infer: POST …/infer: what the fast path looks for.
+        is_infer: POST …/infer.
+        is_plain_infer: and its body comes at once, as it is: what the fast path takes.
     """
 
     method: str
@@ -47,6 +48,7 @@ class RequestHead:
     expect_continue: bool
     headers: dict[bytes, bytes]
     is_infer: bool
+    is_plain_infer: bool
 
 
 def split_authorization(head: bytes) -> tuple[bytes, bytes | None]:
@@ -74,7 +76,7 @@ def parse_request_head(head: bytes) -> RequestHead:
     """
     lines = head.split(b"\r\n")
     parts = lines[0].split(b" ")
-    if len(parts) != 3 or parts[2] not in {b"HTTP/1.1", b"HTTP/1.0"}:  # noqa: PLR2004 - as RFC
+    if len(parts) != 3 or parts[2] not in {b"HTTP/1.1", b"HTTP/1.0"}:
         raise InvalidRequestError("The request line is not HTTP/1.1.")
     method, target, version = parts
     if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
@@ -86,6 +88,8 @@ def parse_request_head(head: bytes) -> RequestHead:
     json_length = headers.get(b"inference-header-content-length")
     if json_length is not None and not _DIGITS.fullmatch(json_length):
         raise InvalidRequestError("Inference-Header-Content-Length is not a number.")
+    is_infer = method == b"POST" and segments[-1:] == ("infer",) and segments[1:2] == ("models",)
+    expect_continue = headers.get(b"expect", b"").lower() == b"100-continue"
     connection = headers.get(b"connection", b"").lower()
     keep_alive = connection == b"keep-alive" if version == b"HTTP/1.0" else connection != b"close"
     return RequestHead(
@@ -96,9 +100,13 @@ def parse_request_head(head: bytes) -> RequestHead:
         chunked=chunked,
         json_length=None if json_length is None else int(json_length),
         keep_alive=keep_alive,
-        expect_continue=headers.get(b"expect", b"").lower() == b"100-continue",
+        expect_continue=expect_continue,
         headers=headers,
-        is_infer=method == b"POST" and segments[-1:] == ("infer",) and segments[1:2] == ("models",),
+        is_infer=is_infer,
+        is_plain_infer=is_infer
+        and bool(length)
+        and not expect_continue
+        and b"content-encoding" not in headers,
     )
 
 
@@ -142,9 +150,7 @@ def _body_framing(headers: dict[bytes, bytes]) -> tuple[bool, int | None]:
 def _segments(path: bytes) -> tuple[str, ...]:
     """Split first, decode after: an encoded slash stays part of its segment."""
     try:
-        return tuple(
-            unquote_to_bytes(segment).decode() for segment in path.split(b"/") if segment
-        )
+        return tuple(unquote_to_bytes(segment).decode() for segment in path.split(b"/") if segment)
     except UnicodeDecodeError:
         raise InvalidRequestError("The path is not UTF-8.") from None
 

@@ -35,7 +35,6 @@ ALIGNMENT = 64
 _MAX_CACHED_RESPONSES = 64
 
 
-
 class Regions(Protocol):
     """The shared memory that a request may name."""
 
@@ -57,10 +56,10 @@ class Regions(Protocol):
 class NoRegions:
     """For callers that share no memory."""
 
-    def read(self, name: str, offset: int, size: int) -> Buffer:
+    def read(self, name: str, offset: int, size: int) -> Buffer:  # noqa: ARG002 - as in Regions
         raise unknown_region(name)
 
-    def write(self, name: str, offset: int, parts: Sequence[Buffer]) -> None:
+    def write(self, name: str, offset: int, parts: Sequence[Buffer]) -> None:  # noqa: ARG002
         raise unknown_region(name)
 
 
@@ -436,8 +435,7 @@ def _check_capacity(entry: Mapping[str, Any], slot: OutputSlot) -> None:
     size = entry["parameters"]["binary_data_size"]
     if size > slot.capacity:
         raise InvalidRequestError(
-            f"output {slot.name[:100]!r} takes {size} bytes, "
-            f"its shared memory has {slot.capacity}."
+            f"output {slot.name[:100]!r} takes {size} bytes, its shared memory has {slot.capacity}."
         )
 
 

@@ -83,10 +83,14 @@ class Engine(Protocol):
     name: str
     version: str
     providers: tuple[str, ...]
-    domains: Mapping[str, int]
-    """Newest supported version of each operator-set domain."""
-    fingerprint: str
-    """Changes whenever prepared models of before are not usable: versions, processor."""
+
+    @property
+    def domains(self) -> Mapping[str, int]:
+        """Newest supported version of each operator-set domain."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever prepared models of before are not usable: versions, processor."""
 
     def load(self, files: ModelFiles, options: LoadOptions) -> LoadedModel:
         """Load a model.
