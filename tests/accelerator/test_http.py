@@ -62,7 +62,7 @@ def wire(served: AcceleratorProcess) -> Iterator[Wire]:
             assert infer(other, "double").tolist() == (X * 2).tolist()
 
 
-def infer(wire: Wire, model: str, array: np.ndarray = X) -> np.ndarray:  # type: ignore[type-arg]
+def infer(wire: Wire, model: str, array: np.ndarray = X) -> np.ndarray:
     body, length = infer_body(array)
     status, headers, answer = wire.request(
         "POST",

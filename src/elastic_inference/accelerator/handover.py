@@ -83,10 +83,10 @@ class Handover:
                 descriptors.frombytes(raw[: len(raw) - len(raw) % descriptors.itemsize])
         if not data:
             return False
-        kind = _kind_of(data)
-        if kind == "connection" and len(descriptors) == 1:
+        wanted = _kind_of(data)
+        if wanted == "connection" and len(descriptors) == 1:
             self._serve(socket.socket(fileno=descriptors.pop()))
-        elif kind == "drain":
+        elif wanted == "drain":
             self._drain()
         for descriptor in descriptors:
             os.close(descriptor)
