@@ -40,7 +40,7 @@ def pool(home: Path, address: str) -> Iterator[Path]:
     pointer = home / "current.json"
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "elastic_inference.cli.main", "up"),
+            *(sys.executable, "-m", "elastic_inference.cli", "up"),
             *("--state", str(home / "pool"), "--listen", f"{address}:0"),
         ],
         env=environment({"EI_HOME": str(home)}),
@@ -71,7 +71,7 @@ def measure(names: Sequence[str], seconds: float) -> list[dict[str, Any]]:
         pointer = stack.enter_context(pool(near, wire.near))
         # All that the far machine gets of the pool: its address, its authority, credentials.
         fields = json.loads(pointer.read_text(encoding="utf-8"))
-        fields["ca"] = shutil.copy(fields["ca"], far / "ca.pem")
+        fields["ca"] = str(shutil.copy(fields["ca"], far / "ca.pem"))
         (far / "current.json").write_text(json.dumps(fields), encoding="utf-8")
         (far / "current.json").chmod(0o600)
         return _run_far(wire, far, [near, Path("/dev/shm")], names, seconds)  # noqa: S108 - hidden
@@ -86,7 +86,7 @@ def _run_far(
         shape = json.dumps(workload.shape)
         models += [str(workload.save(far)), name, shape, workload.dtype]
     command = [
-        *(sys.executable, "-m", "elastic_inference.cli.main", "run"),
+        *(sys.executable, "-m", "elastic_inference.cli", "run"),
         *("--accelerator", "eia1.medium", "--"),
         *(sys.executable, str(_APPLICATION), wire.far_device, str(seconds), *models),
     ]

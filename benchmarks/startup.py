@@ -23,7 +23,7 @@ def measure(settings: Settings) -> list[Table]:
     steps: dict[str, tuple[Callable[[], float], float | None]] = {
         "python -c pass": (lambda: _run("-c", "pass"), None),
         "import elastic_inference": (lambda: _run("-c", "import elastic_inference"), 150.0),
-        "ei --help": (lambda: _run("-m", "elastic_inference.cli.main", "--help"), 150.0),
+        "ei --help": (lambda: _run("-m", "elastic_inference.cli", "--help"), 150.0),
         "accelerator process, to ready": (_start_accelerator, 1000.0),
     }
     samples: dict[str, list[float]] = {name: [] for name in steps}
