@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.errors import InvalidRequestError, UnavailableError
+from elastic_inference.errors import ConfigurationError, InvalidRequestError
 
 _TENSORRT = "libnvinfer.so.10"
 
@@ -90,16 +90,12 @@ def providers_for(
 
 
 class DeviceMemory:
-    """The memory that this process holds on an NVIDIA GPU; a `memory.MemoryReader`.
-
-    Raises:
-        UnavailableError: NVML is not installed or has no such device.
-    """
+    """The memory that this process holds on an NVIDIA GPU; a `memory.MemoryReader`."""
 
     def __init__(self, ordinal: int, nvml: Any = None) -> None:
         self._nvml = nvml or _nvml()
         if self._nvml is None:
-            raise UnavailableError(
+            raise ConfigurationError(
                 "NVML is not available.", next_step="Install the extra elastic-inference[gpu]."
             )
         self._pid = os.getpid()
@@ -107,11 +103,23 @@ class DeviceMemory:
             self._nvml.nvmlInit()
             self._handle = self._nvml.nvmlDeviceGetHandleByIndex(ordinal)
         except self._nvml.NVMLError as error:
-            raise UnavailableError(f"NVML has no device {ordinal}: {error}.") from error
+            raise ConfigurationError(f"NVML has no device {ordinal}: {error}.") from error
 
     def read(self) -> int:
         processes = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
         return sum(each.usedGpuMemory or 0 for each in processes if each.pid == self._pid)
+
+
+def device_memory(device: str, nvml: Any = None) -> DeviceMemory:
+    """The reader of this process's memory on the GPU `cuda:N`.
+
+    Raises:
+        ConfigurationError: it is not there, or cannot be asked.
+    """
+    kind, _, ordinal = device.partition(":")
+    if kind != "cuda" or not (ordinal or "0").isdigit():
+        raise ConfigurationError(f"Unknown device {device[:64]!r}.", next_step="Use cpu or cuda:N.")
+    return DeviceMemory(int(ordinal or "0"), nvml)
 
 
 def _cpu() -> Device:

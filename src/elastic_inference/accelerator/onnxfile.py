@@ -15,18 +15,27 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
+from elastic_inference.accelerator.onnxcalls import check_nesting
+from elastic_inference.accelerator.wireformat import (
+    BYTES,
+    VARINT,
+    Source,
+    Span,
+    after,
+    fields,
+    not_onnx,
+    number_field,
+    submessage,
+    varint,
+)
 from elastic_inference.errors import ModelFormatError
 
-Source: TypeAlias = bytes | mmap.mmap
-Span: TypeAlias = tuple[int, int]
-
 MAX_DEPTH = 64
+MAX_FUNCTIONS = 4096
 DETACH_LEAST = 1024 * 1024
 _LARGE = 64 * 1024
 _ALIGNMENT = 4096
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # Which fields of which message lead to tensors: message -> field number -> message.
 _TENSOR_PATHS: dict[str, dict[int, str]] = {
@@ -111,13 +120,13 @@ def detach_weights(path: Path, skeleton: Path, weights: Path) -> bool:
         OSError: the files cannot be written.
     """
     with _mapped(path) as data:
-        graphs = [span for number, _, span in _fields(data, (0, len(data))) if number == 7]
+        graphs = [span for number, _, span in fields(data, (0, len(data))) if number == 7]
         if len(graphs) != 1:
             return False
         (graph,) = graphs
         large = [
             (tensor, raw)
-            for number, _, tensor in _fields(data, graph)
+            for number, _, tensor in fields(data, graph)
             if number == 5 and (raw := _movable(data, tensor)) is not None
         ]
         if sum(end - start for _, (start, end) in large) < DETACH_LEAST:
@@ -131,34 +140,30 @@ def detach_weights(path: Path, skeleton: Path, weights: Path) -> bool:
 
 def identity_model(domain: str, version: int) -> bytes:
     """A model of one node, `y = Identity(x)` on `FP32[1]`, that imports an operator set."""
-    shape = _submessage(2, _submessage(1, _number(1, 1)))
-    tensor = _submessage(2, _submessage(1, _number(1, 1) + shape))
-    node = _submessage(1, b"x") + _submessage(2, b"y") + _submessage(4, b"Identity")
+    shape = submessage(2, submessage(1, number_field(1, 1)))
+    tensor = submessage(2, submessage(1, number_field(1, 1) + shape))
+    node = submessage(1, b"x") + submessage(2, b"y") + submessage(4, b"Identity")
     graph = (
-        _submessage(1, node)
-        + _submessage(2, b"g")
-        + _submessage(11, _submessage(1, b"x") + tensor)
-        + _submessage(12, _submessage(1, b"y") + tensor)
+        submessage(1, node)
+        + submessage(2, b"g")
+        + submessage(11, submessage(1, b"x") + tensor)
+        + submessage(12, submessage(1, b"y") + tensor)
     )
     sets = {"": 13, domain: version}
     imports = b"".join(
-        _submessage(8, _submessage(1, name.encode()) + _number(2, number))
+        submessage(8, submessage(1, name.encode()) + number_field(2, number))
         for name, number in sets.items()
     )
-    return _number(1, 8) + imports + _submessage(7, graph)
+    return number_field(1, 8) + imports + submessage(7, graph)
 
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap]:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
-            raise _not_onnx("the file is empty")
+            raise not_onnx("the file is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             yield data
-
-
-def _not_onnx(why: str) -> ModelFormatError:
-    return ModelFormatError(f"The file is not an ONNX model: {why}.")
 
 
 def _inspect(data: Source) -> OnnxInfo:
@@ -166,24 +171,34 @@ def _inspect(data: Source) -> OnnxInfo:
     opsets: dict[str, int] = {}
     inline = 0
     graph: Span | None = None
+    functions = 0
     found = _Found()
-    for number, wire, span in _fields(data, (0, len(data))):
-        if number == 1 and wire == _VARINT:
+    for number, wire, span in fields(data, (0, len(data))):
+        if number == 1 and wire == VARINT:
             ir_version = span[0]
-        elif number == 8 and wire == _BYTES:
+        elif number == 8 and wire == BYTES:
             domain, version = _opset(data, span)
             opsets[domain] = version
-        elif number == 7 and wire == _BYTES:
+        elif number == 25:
+            functions += 1
+        elif number == 7 and wire == BYTES:
             graph = span
             inline += sum(
                 raw[1] - raw[0]
-                for inner, kind, tensor in _fields(data, span)
-                if inner == 5 and kind == _BYTES
+                for inner, kind, tensor in fields(data, span)
+                if inner == 5 and kind == BYTES
                 if (raw := _movable(data, tensor)) is not None
             )
     if ir_version < 1 or graph is None:
-        raise _not_onnx("it has no graph")
+        raise not_onnx("it has no graph")
+    if functions > MAX_FUNCTIONS:
+        raise ModelFormatError(
+            f"The model has {functions} functions, more than {MAX_FUNCTIONS}.",
+            next_step="Inline its functions before uploading it.",
+        )
     _walk(data, (0, len(data)), "model", found, 0)
+    if functions:
+        check_nesting(data)
     return OnnxInfo(
         ir_version, opsets, frozenset(found.locations), inline, frozenset(_unranked(data, graph))
     )
@@ -208,25 +223,25 @@ def _walk(data: Source, span: Span, message: str, found: _Found, depth: int) -> 
         # A copy of the node: walking bytes is several times faster than walking a map.
         data, span = raw, (0, len(raw))
     paths = _TENSOR_PATHS[message]
-    for number, wire, inner in _fields(data, span):
-        if wire == _BYTES and number in paths:
+    for number, wire, inner in fields(data, span):
+        if wire == BYTES and number in paths:
             _walk(data, inner, paths[number], found, depth + 1)
 
 
 def _skim(raw: bytes) -> None:
     """Check that a node is well formed at its first level, as far as that is cheap."""
-    for _ in _fields(raw, (0, len(raw))):
+    for _ in fields(raw, (0, len(raw))):
         pass
 
 
 def _tensor(data: Source, span: Span, found: _Found) -> None:
-    for number, wire, inner in _fields(data, span):
-        if number != _EXTERNAL_DATA or wire != _BYTES:
+    for number, wire, inner in fields(data, span):
+        if number != _EXTERNAL_DATA or wire != BYTES:
             continue
         texts = [
             bytes(data[part[0] : part[1]])
-            for key, kind, part in _fields(data, inner)
-            if kind == _BYTES and key in (1, 2)
+            for key, kind, part in fields(data, inner)
+            if kind == BYTES and key in (1, 2)
         ]
         if _LOCATION in texts:
             # Which of several keys or values wins is the parser's affair: each must be good.
@@ -249,24 +264,24 @@ def _location(raw: bytes) -> str:
 
 def _opset(data: Source, span: Span) -> tuple[str, int]:
     domain, version = "", 0
-    for number, wire, inner in _fields(data, span):
-        if number == 1 and wire == _BYTES:
+    for number, wire, inner in fields(data, span):
+        if number == 1 and wire == BYTES:
             domain = bytes(data[inner[0] : inner[1]]).decode("utf-8", "replace")
-        elif number == 2 and wire == _VARINT:
+        elif number == 2 and wire == VARINT:
             version = inner[0]
     return domain, version
 
 
 def _unranked(data: Source, graph: Span) -> Iterator[str]:
     """Names of tensor inputs and outputs without a shape: ValueInfo.type.tensor_type.shape."""
-    for number, wire, span in _fields(data, graph):
-        if number not in (11, 12) or wire != _BYTES:
+    for number, wire, span in fields(data, graph):
+        if number not in (11, 12) or wire != BYTES:
             continue
         name, tensor = "", None
-        for inner, kind, part in _fields(data, span):
-            if inner == 1 and kind == _BYTES:
+        for inner, kind, part in fields(data, span):
+            if inner == 1 and kind == BYTES:
                 name = bytes(data[part[0] : part[1]]).decode("utf-8", "replace")
-            elif inner == 2 and kind == _BYTES:
+            elif inner == 2 and kind == BYTES:
                 tensor = _last(data, part, 1)
         if tensor is not None and _last(data, tensor, 2) is None:
             yield name
@@ -274,8 +289,8 @@ def _unranked(data: Source, graph: Span) -> Iterator[str]:
 
 def _last(data: Source, span: Span, wanted: int) -> Span | None:
     found = None
-    for number, wire, inner in _fields(data, span):
-        if number == wanted and wire == _BYTES:
+    for number, wire, inner in fields(data, span):
+        if number == wanted and wire == BYTES:
             found = inner
     return found
 
@@ -283,10 +298,10 @@ def _last(data: Source, span: Span, wanted: int) -> Span | None:
 def _movable(data: Source, tensor: Span) -> Span | None:
     """Where the raw data of a large plain tensor lies, or None."""
     raw = None
-    for number, wire, span in _fields(data, tensor):
-        if number == _RAW_DATA and wire == _BYTES and raw is None:
+    for number, wire, span in fields(data, tensor):
+        if number == _RAW_DATA and wire == BYTES and raw is None:
             raw = span
-        elif number in _NOT_PLAIN or (number == 2 and wire == _VARINT and span[0] == _STRING):
+        elif number in _NOT_PLAIN or (number == 2 and wire == VARINT and span[0] == _STRING):
             return None
     return raw if raw is not None and raw[1] - raw[0] >= _LARGE else None
 
@@ -309,13 +324,11 @@ def _rewrite(
         entries = (("location", location), ("offset", str(offset)), ("length", str(size)))
         body = _without(data, tensor, raw)
         body += b"".join(
-            _submessage(
-                _EXTERNAL_DATA, _submessage(1, key.encode()) + _submessage(2, text.encode())
-            )
+            submessage(_EXTERNAL_DATA, submessage(1, key.encode()) + submessage(2, text.encode()))
             for key, text in entries
         )
-        body += _number(_DATA_LOCATION, 1)
-        inner.append(_submessage(5, body))
+        body += number_field(_DATA_LOCATION, 1)
+        inner.append(submessage(5, body))
         _copy(source, raw[0], target, offset, size)
         at = tensor[1]
         offset += -(-size // _ALIGNMENT) * _ALIGNMENT
@@ -324,7 +337,7 @@ def _rewrite(
     length = sum(map(len, inner))
     return [
         data[:graph_head],
-        _varint(7 << 3 | _BYTES) + _varint(length),
+        varint(7 << 3 | BYTES) + varint(length),
         *inner,
         data[graph[1] :],
     ]
@@ -333,22 +346,11 @@ def _rewrite(
 def _field_start(data: Source, at: int, parent: Span, wanted: Span) -> int:
     """Where the tag of the field whose body is `wanted` begins; `at` is a field's start."""
     start = at
-    for _, wire, span in _fields(data, (at, parent[1])):
-        if wire == _BYTES and span == wanted:
+    for _, wire, span in fields(data, (at, parent[1])):
+        if wire == BYTES and span == wanted:
             return start
-        start = _after(data, start)
-    raise _not_onnx("a field is lost")
-
-
-def _after(data: Source, at: int) -> int:
-    tag, at = _read_varint(data, at, len(data))
-    wire = tag & 7
-    if wire == _VARINT:
-        return _read_varint(data, at, len(data))[1]
-    if wire == _BYTES:
-        size, at = _read_varint(data, at, len(data))
-        return at + size
-    return at + (8 if wire == _FIXED64 else 4)
+        start = after(data, start)
+    raise not_onnx("a field is lost")
 
 
 def _without(data: Source, tensor: Span, raw: Span) -> bytes:
@@ -356,77 +358,11 @@ def _without(data: Source, tensor: Span, raw: Span) -> bytes:
     return data[tensor[0] : start] + data[raw[1] : tensor[1]]
 
 
-def _submessage(number: int, body: bytes) -> bytes:
-    return _varint(number << 3 | _BYTES) + _varint(len(body)) + body
-
-
-def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3 | _VARINT) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _copy(source: int, start: int, target: int, offset: int, size: int) -> None:
     os.lseek(target, offset, os.SEEK_SET)
     while size > 0:
         done = os.sendfile(target, source, start, size)
         if done == 0:
-            raise _not_onnx("the file became shorter while it was read")
+            raise not_onnx("the file became shorter while it was read")
         start += done
         size -= done
-
-
-def _fields(data: Source, span: Span) -> Iterator[tuple[int, int, Span]]:
-    """The fields of the message in `span`: number, wire type, and the body's span.
-
-    For a varint the first item of the span is its value.
-
-    Raises:
-        ModelFormatError: the bytes are no message.
-    """
-    at, end = span
-    while at < end:
-        tag = data[at]
-        at += 1
-        if tag > 0x7F:
-            tag, at = _read_varint(data, at - 1, end)
-        number, wire = tag >> 3, tag & 7
-        # A parser of 32 bits would read a larger tag as another field.
-        if number == 0 or tag >> 32:
-            raise _not_onnx("a field has no valid number")
-        if wire == _BYTES:
-            size, at = _read_varint(data, at, end)
-            if size > end - at:
-                raise _not_onnx("it is cut off or corrupt")
-            yield number, wire, (at, at + size)
-            at += size
-        elif wire == _VARINT:
-            value, at = _read_varint(data, at, end)
-            yield number, wire, (value, at)
-        elif wire in (_FIXED64, _FIXED32):
-            size = 8 if wire == _FIXED64 else 4
-            if size > end - at:
-                raise _not_onnx("it is cut off or corrupt")
-            yield number, wire, (at, at + size)
-            at += size
-        else:
-            raise _not_onnx("it has a field of an unknown kind")
-
-
-def _read_varint(data: Source, at: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < end and shift < 70:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise _not_onnx("it is cut off or corrupt")

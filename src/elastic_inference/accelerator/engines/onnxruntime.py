@@ -26,6 +26,7 @@ from elastic_inference.accelerator.devices import providers_for
 from elastic_inference.accelerator.engines import _errors, _prepared
 from elastic_inference.accelerator.engines._model import OnnxRuntimeModel, describe_session
 from elastic_inference.accelerator.engines._options import check_options, session_options
+from elastic_inference.accelerator.engines._stack import on_large_stack
 from elastic_inference.accelerator.engines.base import LoadOptions, ModelFiles
 from elastic_inference.accelerator.heap import release_free
 from elastic_inference.errors import InternalError, ModelFormatError
@@ -97,7 +98,7 @@ class OnnxRuntimeEngine:
         names = [str(file.relative_to(home)) for file in home.rglob("*") if file.is_file()]
         info = onnxfile.inspect(path, names)
         try:
-            return self._load(files, path, info, options)
+            return on_large_stack(lambda: self._load(files, path, info, options))
         except MemoryError as error:
             raise _errors.load_error(error) from error
         except Exception as error:
