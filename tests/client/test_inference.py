@@ -18,11 +18,11 @@ from elastic_inference.errors import (
     NotFoundError,
     UnavailableError,
 )
-from elastic_inference.protocol.tensors import Packed
+from elastic_inference.protocol.tensors import Packed, Value
 from tests.client.models import FLOAT, build, identity, scaled, value
 
 Attach = Callable[..., Accelerator]
-NUMERIC = {
+NUMERIC: dict[int, type] = {
     TensorProto.BOOL: np.bool_,
     TensorProto.UINT8: np.uint8,
     TensorProto.UINT16: np.uint16,
@@ -115,7 +115,7 @@ def test_sub_byte_types(attach: Attach) -> None:
     y, wide = model.run({"x": x})
     assert isinstance(y, Packed)
     assert (y.datatype, y.shape, y.data.tolist()) == ("INT4", (5,), [0x21, 0xF3, 0x07])
-    np.testing.assert_array_equal(wide, np.array([1, 2, 3, -1, 7], np.float32))  # type: ignore[arg-type]  # an array
+    np.testing.assert_array_equal(wide, np.array([1, 2, 3, -1, 7], np.float32))
 
 
 def test_sequences_optionals_and_maps(attach: Attach) -> None:
@@ -128,12 +128,12 @@ def test_sequences_optionals_and_maps(attach: Attach) -> None:
         [helper.make_tensor_sequence_value_info("s", FLOAT, None)],
         [value("y"), helper.make_tensor_sequence_value_info("t", FLOAT, None)],
     )
-    parts = [np.ones((2, 3), np.float32), np.full((30_000, 3), 2, np.float32)]
+    parts: list[Value] = [np.ones((2, 3), np.float32), np.full((30_000, 3), 2, np.float32)]
     y, t = accelerator.load(sequence).run({"s": parts})
     np.testing.assert_array_equal(y, np.concatenate(parts))  # type: ignore[arg-type]  # an array
     assert isinstance(t, list)
     for have, want in zip(t, parts, strict=True):
-        np.testing.assert_array_equal(have, want)  # type: ignore[arg-type]  # an array
+        np.testing.assert_array_equal(have, want)
 
     kind = helper.make_optional_type_proto(helper.make_tensor_type_proto(FLOAT, [2]))
     optional = accelerator.load(
@@ -182,7 +182,7 @@ def test_several_inputs_and_chosen_outputs(attach: Attach) -> None:
             given = list(names) if names is not None else None
             got = model.run({"c": c, "b": b, "a": a}, given)
             for name, value_ in zip(listed or given or [], got, strict=True):
-                np.testing.assert_array_equal(value_, want[name])  # type: ignore[arg-type]  # an array
+                np.testing.assert_array_equal(value_, want[name])
 
 
 def test_wrong_inputs_are_explained_and_nothing_is_lost(attach: Attach) -> None:

@@ -168,10 +168,35 @@ class Connection:
         self._send_all(head, [memoryview(body)] if len(body) else [])
         return self.read_answer()
 
+    def put(self, path: str, part: Buffer, fields: str) -> bytes:
+        """PUT `part`, but only once the accelerator wants it; errors as in `request`.
+
+        So a refusal arrives whole, and is not lost with a body that nobody reads.
+        """
+        answer = self.offer(path, len(part), fields)
+        if answer is None:
+            self._send_all(b"", [part])
+            answer = self.read_answer()
+        return answer
+
+    def offer(self, path: str, length: int, fields: str = "") -> bytes | None:
+        """Announce a PUT with `length` bytes: None if they are wanted, else the answer's body."""
+        self._send(request_head("PUT", path, length, fields + "Expect: 100-continue\r\n"))
+        self._at = self._end = 0
+        head, _ = self._read_head()
+        if head.status != 100:
+            return self._body_of(head)
+        if self._at != self._end:
+            raise not_http("it goes on before its request does")
+        return None
+
     def read_answer(self) -> bytes:
         """The body of the next answer; errors as in `request`."""
         self._at = self._end = 0
         head, _ = self._read_head()
+        return self._body_of(head)
+
+    def _body_of(self, head: ResponseHead) -> bytes:
         if head.status >= 300:
             raise self._refusal(head)
         if head.length > self._max_answer:

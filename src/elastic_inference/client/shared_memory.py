@@ -18,10 +18,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from elastic_inference.client.connection import Connection, decoded, plan_for
-from elastic_inference.client.http import not_http, request_head
+from elastic_inference.client.http import not_http
 from elastic_inference.client.plan import OutputSlot, Plan, Planner, infer_request
 from elastic_inference.errors import (
-    AcceleratorLostError,
     ConflictError,
     LimitExceededError,
 )
@@ -32,7 +31,6 @@ SHARED = 48 * 1024
 _ALIGNMENT = 64
 _PAGE = mmap.PAGESIZE
 _MAX_REQUESTS = 64
-_CONTINUE = b"HTTP/1.1 100"
 
 
 class Region(mmap.mmap):
@@ -186,20 +184,10 @@ class SharedConnection(Connection):
             OSError, AcceleratorLostError: the connection broke.
             ElasticInferenceError: the accelerator refused.
         """
-        path = f"/v2/elastic-inference/memory/{region.name}"
-        self._send(request_head("PUT", path, 1, "Expect: 100-continue\r\n"))
-        count = self._receive(self._view)
-        if count == 0:
-            raise AcceleratorLostError("The accelerator closed the connection.")
-        self._at, self._end = 0, count
         try:
-            head, _ = self._read_head()
-            if head.status >= 300:
-                raise self._refusal(head)
-            if head.status != 100 or self._at != self._end:
-                raise not_http("it does not continue")
-            socket.send_fds(self._socket, [b"\0"], [region.fd])
-            self.read_answer()
+            if self.offer(f"/v2/elastic-inference/memory/{region.name}", 1) is None:
+                socket.send_fds(self._socket, [b"\0"], [region.fd])
+                self.read_answer()
         except ConflictError:
             return True
         except LimitExceededError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from elastic_inference.client.link import Link
@@ -12,8 +13,8 @@ from elastic_inference.errors import ConflictError, InternalError
 from elastic_inference.protocol.content_range import format_content_range
 
 _PART = 8 * 1024 * 1024
-# Each time the stored offset was not the expected one: other clients upload the same file.
-_MAX_CONFLICTS = 1000
+# Between two looks at what another client has uploaded of the same file.
+_PAUSE = 0.05
 
 
 def upload(link: Link, model: ModelFiles) -> None:
@@ -31,7 +32,7 @@ def _upload_blob(link: Link, name: str, blob: Blob) -> None:
     path = f"/v2/elastic-inference/blobs/{blob.sha256}"
     status = link.request("GET", path)
     progress = Progress(f"Uploading {name}", blob.size, _offset(status))
-    conflicts = 0
+    patience = time.monotonic() + link.settings.load_timeout
     while not status.get("complete"):
         offset = _offset(status)
         size = min(_PART, blob.size - offset)
@@ -40,18 +41,22 @@ def _upload_blob(link: Link, name: str, blob: Blob) -> None:
         try:
             status = _put(link, path, blob, offset, size)
         except ConflictError:
-            conflicts += 1
-            if conflicts > _MAX_CONFLICTS:
-                raise
+            # Another client is at it; the file is complete when either is done.
             status = link.request("GET", path)
+            if _offset(status) != offset:
+                patience = time.monotonic() + link.settings.load_timeout
+            elif time.monotonic() > patience:
+                raise
+            else:
+                time.sleep(_PAUSE)
         progress.show(blob.size if status.get("complete") else _offset(status))
 
 
 def _put(link: Link, path: str, blob: Blob, offset: int, size: int) -> dict[str, Any]:
     fields = f"Content-Range: {format_content_range(offset, size, blob.size)}\r\n"
-    part = blob.read(offset, size)
+    part = memoryview(blob.read(offset, size))
     raw = link.call(
-        lambda connection: connection.request("PUT", path, part, fields),
+        lambda connection: connection.put(path, part, fields),
         timeout_ns=int(link.settings.load_timeout * 1e9),
     )
     status = json.loads(raw) if raw else {}
