@@ -132,10 +132,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     own, marker, rest = _split(words)
     parser = build_parser()
+    if own[:1] == ["run"] and not rest and not {"-h", "--help"} & set(own):
+        parser.error("ei run needs -- and a command: ei run --accelerator TYPE -- COMMAND...")
     options = parser.parse_args(own)
     if options.command == "run":
-        if not marker or not rest:
-            parser.error("ei run needs -- and a command: ei run --accelerator TYPE -- COMMAND...")
         options.run = rest
     elif marker:
         parser.error(f"ei {options.command} takes no command after --")

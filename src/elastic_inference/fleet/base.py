@@ -160,4 +160,4 @@ class Fleet(Protocol):
         """End and remove what earlier fleets left that was not adopted."""
 
     def close(self) -> None:
-        """Let go of every accelerator; what outlives the fleet goes on."""
+        """Let go of every accelerator; what outlives the fleet goes on. Once or more."""

@@ -134,11 +134,12 @@ class LocalFleet:
 
     def close(self) -> None:
         self._supervisor.close()
-        for resident in self._residents.values():
-            resident.let_go()
         if self._lifeline is not None:
             for descriptor in self._lifeline:
                 os.close(descriptor)
+            self._lifeline = None
+        for resident in self._residents.values():
+            resident.let_go()
 
     def _resident(self, order: Order) -> Resident:
         return Resident(

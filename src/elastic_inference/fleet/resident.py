@@ -128,9 +128,12 @@ class Resident:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def let_go(self) -> None:
-        """Close the control connection; the process goes on."""
+        """Close the control connection; a process without a lifeline goes on."""
+        self.stopping = True
         with self._life:
-            if self.control is not None:
+            if self._ways.lifeline is not None:
+                self._bury()
+            elif self.control is not None:
                 self.control.close()
                 self.control = None
 

@@ -22,7 +22,7 @@ from elastic_inference.settings import PoolSettings
 _log = logging.getLogger(__name__)
 _PROBE = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _ALIVE = b"HTTP/1.1 200"
-_PROBE_TIMEOUT = 5.0
+_SHORTEST_PROBE = 1.0
 # A process that served this long begins with a clean slate when it ends.
 _STEADY = 60.0
 _FIRST_DELAY = 0.5
@@ -49,6 +49,9 @@ class Supervisor:
     def __init__(self, settings: PoolSettings, changed: Callable[[Resident], None]) -> None:
         self._settings = settings
         self._changed = changed
+        self._probe_timeout = min(
+            max(_SHORTEST_PROBE, settings.health_interval), settings.hang_timeout
+        )
         self._cases: dict[str, _Case] = {}
         self._selector = selectors.DefaultSelector()
         self._calls: deque[Callable[[], None]] = deque()
@@ -67,7 +70,9 @@ class Supervisor:
         self._call(lambda: self._forget(resident))
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; once or more."""
+        if self._closed:
+            return
         self._call(lambda: setattr(self, "_closed", True))
         self._thread.join()
         self._selector.close()
@@ -154,7 +159,7 @@ class Supervisor:
 
     def _begin_probe(self, case: _Case, now: float) -> None:
         case.next_probe = now + self._settings.health_interval
-        case.probe_until = now + _PROBE_TIMEOUT
+        case.probe_until = now + self._probe_timeout
         case.heard = b""
         probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         probe.setblocking(False)

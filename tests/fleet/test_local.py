@@ -1,0 +1,271 @@
+"""The local fleet with real accelerator processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import queue
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from elastic_inference.catalog import MIB, Catalog
+from elastic_inference.control.certificates import Authority, server_name
+from elastic_inference.errors import (
+    ConfigurationError,
+    InsufficientCapacityError,
+    NotFoundError,
+    UnavailableError,
+)
+from elastic_inference.fleet.base import Fleet, Health, Order, Status
+from elastic_inference.fleet.local import LocalFleet
+from elastic_inference.fleet.resident import device_environment
+from elastic_inference.protocol import tokens
+from elastic_inference.settings import Limits, PoolSettings
+from tests.pools import PATIENCE, accelerator_pids, gone, held
+
+KEY = b"k" * 32
+ACCOUNT = "000000000000"
+INFO = "/v2/elastic-inference/accelerator"
+Make = Callable[..., "Watched"]
+
+
+class Watched:
+    """A fleet with the changes of health that it reported."""
+
+    def __init__(self, directory: Path, *, outlive: bool = False, **settings: object) -> None:
+        self.state = directory
+        self.authority = Authority.open(directory)
+        self.changes: queue.Queue[tuple[str, Status]] = queue.Queue()
+        self.fleet: Fleet = LocalFleet(
+            directory / "run",
+            directory / "accounts",
+            settings=PoolSettings(health_interval=0.1, **settings),  # type: ignore[arg-type]  # by name
+            limits=Limits(control_grace=PATIENCE),
+            outlive=outlive,
+        )
+        self.fleet.watch(lambda accelerator_id, status: self.changes.put((accelerator_id, status)))
+
+    def order(self, type_: str = "eia1.medium", number: int = 1) -> Order:
+        accelerator_id = f"eia-{number:032x}"
+        accelerator_type = Catalog().get(type_)
+        issued = self.authority.issue([server_name(accelerator_id)])
+        return Order(
+            accelerator_id=accelerator_id,
+            accelerator_type=accelerator_type,
+            account=ACCOUNT,
+            token_key=KEY,
+            server_name=server_name(accelerator_id),
+            certificate=issued.certificate,
+            private_key=issued.private_key,
+            placement=self.fleet.place(accelerator_type),
+        )
+
+    def next_change(self) -> tuple[str, Health]:
+        accelerator_id, status = self.changes.get(timeout=PATIENCE)
+        return accelerator_id, status.health
+
+    def pid(self, order: Order) -> int:
+        return accelerator_pids(self.state)[order.accelerator_id]
+
+    def ask(self, order: Order, path: str = INFO) -> dict[str, object]:
+        claims = tokens.Claims(order.accelerator_id, "i-1", ACCOUNT, 1e12)
+        return self.fleet.ask(order.accelerator_id, path, tokens.mint(KEY, claims))
+
+
+@pytest.fixture
+def make(short_path: Path) -> Iterator[Make]:
+    made: list[Watched] = []
+
+    def build(**settings: object) -> Watched:
+        made.append(Watched(short_path, **settings))  # type: ignore[arg-type]  # by name
+        return made[-1]
+
+    yield build
+    for watched in made:
+        watched.fleet.close()
+    for pid in accelerator_pids(short_path).values():
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_started_accelerator_serves_and_a_stopped_one_leaves_nothing(make: Make) -> None:
+    fleet = make()
+    order = fleet.order()
+    fleet.fleet.start(order)
+    assert fleet.ask(order)["accelerator_id"] == order.accelerator_id
+    assert fleet.fleet.status(order.accelerator_id) == Status(Health.OK, 0)
+    with held(fleet.pid(order)) as process:
+        fleet.fleet.stop([order.accelerator_id], PATIENCE)
+        assert gone(process)
+    assert list((fleet.state / "run").iterdir()) == []
+    assert fleet.fleet.status(order.accelerator_id).health is Health.UNKNOWN
+    with pytest.raises(NotFoundError):
+        fleet.ask(order)
+    fleet.fleet.stop([order.accelerator_id], PATIENCE)
+
+
+def test_a_killed_accelerator_is_started_again_in_its_place(make: Make) -> None:
+    fleet = make()
+    order = fleet.order()
+    fleet.fleet.start(order)
+    assert fleet.next_change() == (order.accelerator_id, Health.OK)
+    pid = fleet.pid(order)
+    os.kill(pid, signal.SIGKILL)
+    assert fleet.next_change() == (order.accelerator_id, Health.IMPAIRED)
+    assert fleet.next_change() == (order.accelerator_id, Health.OK)
+    assert fleet.fleet.status(order.accelerator_id) == Status(Health.OK, 1)
+    assert fleet.ask(order)["accelerator_id"] == order.accelerator_id
+    assert fleet.pid(order) != pid
+
+
+def test_a_frozen_accelerator_is_impaired_then_ended_and_started_again(make: Make) -> None:
+    fleet = make(hang_timeout=1.0)
+    order = fleet.order()
+    fleet.fleet.start(order)
+    assert fleet.next_change() == (order.accelerator_id, Health.OK)
+    with held(fleet.pid(order)) as process:
+        signal.pidfd_send_signal(process, signal.SIGSTOP)
+        assert fleet.next_change() == (order.accelerator_id, Health.IMPAIRED)
+        assert gone(process)
+    assert fleet.next_change() == (order.accelerator_id, Health.OK)
+    assert fleet.fleet.status(order.accelerator_id).restarts == 1
+
+
+def test_one_that_is_slow_for_a_moment_is_impaired_and_recovers(make: Make) -> None:
+    fleet = make(hang_timeout=PATIENCE)
+    order = fleet.order()
+    fleet.fleet.start(order)
+    assert fleet.next_change() == (order.accelerator_id, Health.OK)
+    with held(fleet.pid(order)) as process:
+        signal.pidfd_send_signal(process, signal.SIGSTOP)
+        assert fleet.next_change() == (order.accelerator_id, Health.IMPAIRED)
+        signal.pidfd_send_signal(process, signal.SIGCONT)
+    assert fleet.next_change() == (order.accelerator_id, Health.OK)
+    assert fleet.fleet.status(order.accelerator_id).restarts == 0
+
+
+def test_accelerators_that_outlive_a_fleet_are_adopted_by_the_next(make: Make) -> None:
+    first = make(outlive=True)
+    order = first.order()
+    first.fleet.start(order)
+    pid = first.pid(order)
+    first.fleet.close()
+    second = make(outlive=True)
+    assert second.fleet.adopt(order)
+    assert second.next_change() == (order.accelerator_id, Health.OK)
+    assert second.pid(order) == pid
+    assert second.ask(order)["accelerator_id"] == order.accelerator_id
+    os.kill(pid, signal.SIGKILL)
+    assert second.next_change() == (order.accelerator_id, Health.IMPAIRED)
+    assert second.next_change() == (order.accelerator_id, Health.OK)
+    assert not second.fleet.adopt(second.order(number=2))
+
+
+def test_what_nobody_adopts_is_swept_away(make: Make) -> None:
+    first = make(outlive=True)
+    order = first.order()
+    first.fleet.start(order)
+    with held(first.pid(order)) as process:
+        first.fleet.close()
+        make(outlive=True).fleet.sweep()
+        assert gone(process)
+    assert list((first.state / "run").iterdir()) == []
+
+
+def test_accelerators_end_with_a_fleet_that_they_shall_not_outlive(make: Make) -> None:
+    fleet = make()
+    order = fleet.order()
+    fleet.fleet.start(order)
+    with held(fleet.pid(order)) as process:
+        fleet.fleet.close()
+        assert gone(process)
+
+
+def test_one_that_is_not_ready_in_time_leaves_nothing(make: Make) -> None:
+    fleet = make(start_timeout=0.001, node_memory=1024 * MIB)
+    with pytest.raises(UnavailableError, match="not ready in time"):
+        fleet.fleet.start(fleet.order())
+    assert list((fleet.state / "run").iterdir()) == []
+    # The whole node is free again.
+    assert fleet.fleet.place(Catalog().get("eia1.medium"))
+
+
+def test_one_that_cannot_start_says_why(make: Make) -> None:
+    fleet = make()
+    (fleet.state / "accounts").mkdir()
+    (fleet.state / "accounts" / ACCOUNT).write_text("no directory")
+    with pytest.raises(UnavailableError, match=ACCOUNT):
+        fleet.fleet.start(fleet.order())
+    assert list((fleet.state / "run").iterdir()) == []
+
+
+def test_a_node_has_room_for_its_memory_and_no_more(make: Make) -> None:
+    fleet = make(node_memory=3 * 1024 * MIB).fleet
+    catalog = Catalog()
+    first = fleet.place(catalog.get("eia1.large"))
+    fleet.place(catalog.get("eia1.medium"))
+    with pytest.raises(InsufficientCapacityError, match="has 0 MiB"):
+        fleet.place(catalog.get("eia1.medium"))
+    fleet.release(first)
+    fleet.release(first)
+    fleet.place(catalog.get("eia1.large"))
+    with pytest.raises(InsufficientCapacityError):
+        fleet.place(catalog.get("eia1.medium"))
+
+
+def test_threads_follow_the_share_of_the_nodes_compute(make: Make) -> None:
+    cores = len(os.sched_getaffinity(0))
+    fleet = make(virtual_tflops=4.0).fleet
+    assert fleet.place(Catalog().get("eia1.xlarge")).threads == cores
+    assert fleet.place(Catalog().get("eia1.medium")).threads == max(1, cores // 4)
+
+
+def test_nothing_of_the_pools_environment_reaches_an_accelerator(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("EI_RUN", "AWS_SECRET_ACCESS_KEY", "PYTHONSTARTUP", "SSLKEYLOGFILE", "OTHER"):
+        monkeypatch.setenv(name, "leaked")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    fleet = make()
+    order = fleet.order()
+    fleet.fleet.start(order)
+    environ = Path(f"/proc/{fleet.pid(order)}/environ").read_bytes()
+    assert b"leaked" not in environ
+    assert b"LC_ALL=C.UTF-8" in environ
+
+
+def test_an_accelerator_inherits_no_listener(make: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        os.set_inheritable(listener.fileno(), True)
+        inode = f"socket:[{os.fstat(listener.fileno()).st_ino}]"
+        fleet = make()
+        order = fleet.order()
+        fleet.fleet.start(order)
+        descriptors = Path(f"/proc/{fleet.pid(order)}/fd").iterdir()
+        assert inode not in [str(each.readlink()) for each in descriptors]
+
+
+def test_a_directory_without_room_for_socket_names_is_refused(short_path: Path) -> None:
+    long = short_path / ("d" * 80)
+    long.mkdir()
+    with pytest.raises(ConfigurationError, match="too long"):
+        Watched(long)
+
+
+def test_a_gpu_share_is_cut_by_mps_where_its_daemon_runs(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    order = make().order()
+    placement = dataclasses.replace(order.placement, device="cuda:2", percentage=25)
+    order = dataclasses.replace(order, placement=placement)
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert device_environment(order) == {"CUDA_VISIBLE_DEVICES": "2"}
+    (tmp_path / "control").touch()
+    assert device_environment(order) == {
+        "CUDA_VISIBLE_DEVICES": "2",
+        "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "25",
+        "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": "0=1024M",
+    }
