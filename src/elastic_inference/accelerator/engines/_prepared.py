@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,11 @@ LOCK = "lock"
 TEMPORARY = ".new-"
 _ENTRY = "entry.json"
 _LARGEST_ENTRY = 16 * 1024 * 1024
+_ALIGNMENT = 64
+# How a prepared model refers to a weight's laid-out form: the operator and a hash, then
+# offset, size and a flag of each part.
+_LAID_OUT = re.compile(rb"prepacked_\d+\x12.{1,3}?([A-Za-z]+\+\d+)((?:\|\d+;\d+;\d+)+)", re.DOTALL)
+_OFFSET = re.compile(rb"\|(\d+);")
 
 
 @dataclass(slots=True)
@@ -110,6 +116,28 @@ def keep(temporary: Path, folder: Path, interface: dict[str, Any]) -> None:
             else:
                 drop(folder)
         temporary.rename(folder)
+
+
+def disown_misaligned(model: Path) -> int:
+    """Make the engine lay out anew those weights whose laid-out form is not aligned in the file.
+
+    ONNX Runtime writes them one after the other, and its kernels then read them with
+    instructions that end the process where an address is not a multiple of 64. A name that no
+    operator has is not looked up.
+
+    Returns:
+        How many there were.
+    """
+    data = model.read_bytes()
+    changed = bytearray(data)
+    count = 0
+    for entry in _LAID_OUT.finditer(data):
+        if any(int(offset) % _ALIGNMENT for offset in _OFFSET.findall(entry[2])):
+            changed[entry.start(1)] = ord("_")
+            count += 1
+    if count:
+        model.write_bytes(changed)
+    return count
 
 
 def drop(folder: Path) -> None:

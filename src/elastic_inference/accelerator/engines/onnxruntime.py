@@ -36,6 +36,9 @@ PREPARE_LEAST = 64 * 1024
 # From this size on a prepared model is loaded again from its files, to give back the copy of
 # the weights that preparing took.
 RELOAD_LEAST = 1024 * 1024
+# Small tensors stay in the prepared graph: most of those whose odd sizes would leave what comes
+# after them in the file unaligned are biases.
+_EXTERNAL_LEAST = str(32 * 1024)
 _SKELETON, _DETACHED = "skeleton.onnx", "skeleton.bin"
 _DOMAINS = (
     "", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training",
@@ -140,11 +143,13 @@ class OnnxRuntimeEngine:
             settings.optimized_model_filepath = str(temporary / _prepared.MODEL)
             add = settings.add_session_config_entry
             add("session.optimized_model_external_initializers_file_name", _prepared.WEIGHTS)
+            add("session.optimized_model_external_initializers_min_size_in_bytes", _EXTERNAL_LEAST)
             add("session.save_external_prepacked_constant_initializers", "1")
             session = self._session(source, settings)
             model = OnnxRuntimeModel(session, describe_session(session, info), "prepared")
             for name in (_SKELETON, _DETACHED):
                 (temporary / name).unlink(missing_ok=True)
+            _prepared.disown_misaligned(temporary / _prepared.MODEL)
             _prepared.keep(temporary, folder, model.interface)
         prepared = _prepared.find(folder)
         if prepared is None or prepared.weights_bytes < RELOAD_LEAST:
