@@ -106,7 +106,8 @@ class TensorSpec:
         name: as the model has it.
         datatype: a key of `CARRIER` or `BITS`, or one of `CONTAINERS`.
         shape: sizes, -1 where dynamic; () for scalars; None where the rank is not known.
-        symbols: the name of each dynamic dimension or None, as long as `shape`.
+        symbols: the name of each dynamic dimension or None, as long as `shape`; for a MAP, the
+            type of its keys.
         element: for containers, what is inside (for MAP, the values' spec).
     """
 

@@ -19,6 +19,7 @@ from elastic_inference.protocol.tensors import (
     Packed,
     TensorSpec,
     Value,
+    element_count,
 )
 
 _DATATYPES = {
@@ -65,11 +66,12 @@ def _parse_type(
         return TensorSpec(name, _DATATYPES[match[1]], shape, symbols)
     if match := _CONTAINER.fullmatch(text):
         kind, inner = match[1], match[2]
+        key = None
         if kind == "map":
-            inner = inner.partition(",")[2].strip()
+            key, _, inner = (part.strip() for part in inner.partition(","))
         element = _parse_type("", inner, None if kind != "optional" else shape or None, ())
         datatype = {"optional": "OPTIONAL", "map": "MAP"}.get(kind, "SEQUENCE")
-        return TensorSpec(name, datatype, (-1,), (None,), element)
+        return TensorSpec(name, datatype, (-1,), (key,), element)
     raise ModelFormatError(f"{name}: the engine's type {text} has no datatype.")
 
 
@@ -205,6 +207,9 @@ def from_ort_value(made: Any, spec: TensorSpec) -> Value:
     if size:
         ctypes.memmove(raw.ctypes.data, made.data_ptr(), size)
     if spec.datatype in BITS:
+        used = element_count(shape) * BITS[spec.datatype] % 8
+        if used:  # the engine leaves what it likes in the rest of the last byte
+            raw[-1] &= (1 << used) - 1
         return Packed(spec.datatype, shape, raw)
     array: Array = raw.view(CARRIER[spec.datatype]).reshape(shape)
     return array

@@ -37,6 +37,8 @@ _IN_MESSAGE = re.compile(r"\[ONNXRuntimeError\] : \d+ : ([A-Z_]+) :")
 
 def translate(error: ElasticInferenceError) -> ElasticInferenceError:
     """`error` as an error of ONNX Runtime too, where ONNX Runtime could have raised it."""
+    if type(error) in _classes.values():
+        return error
     named = _IN_MESSAGE.search(error.message)
     if named is not None and named[1] in _STATUS:
         status = named[1]
@@ -101,7 +103,14 @@ def _make(
     def reduce(self: ElasticInferenceError) -> tuple[Any, ...]:
         return _rebuild, (theirs, ours, self.to_dict())
 
-    members = {"__doc__": ours.__doc__, "__module__": __name__, "__reduce__": reduce}
+    # Python's own classes have an __init__ and a __str__, which must not win over ours.
+    members = {
+        "__doc__": ours.__doc__,
+        "__init__": ours.__init__,
+        "__module__": __name__,
+        "__reduce__": reduce,
+        "__str__": ours.__str__,
+    }
     return type(theirs.__name__, (theirs, ours), members)
 
 

@@ -44,22 +44,23 @@ class Runner(Protocol):
 class RemoteRunner:
     """A whole model, or a remote segment, on the accelerator."""
 
-    def __init__(self, model: Model, overridable: Sequence[TensorSpec] = ()) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
         self.inputs = model.inputs
         self.outputs = model.outputs
         self.metadata = ModelMetadata.from_wire(model.metadata)
         self.providers = tuple(getattr(model, "providers", ())) or ("CPUExecutionProvider",)
         self.plain = is_plain((*self.inputs, *self.outputs))
-        self._inputs = {spec.name: spec for spec in (*self.inputs, *overridable)}
+        self._inputs = {spec.name: spec for spec in self.inputs}
         self._outputs = {spec.name: spec for spec in self.outputs}
+        self._absent = {spec.name for spec in self.inputs if spec.datatype == "OPTIONAL"}
 
     def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
-        names = check_names(self.inputs, self.outputs, outputs, feeds, self._inputs)
+        names = check_names(self.inputs, self.outputs, outputs, feeds)
         wire = {
-            name: to_wire(value, self._inputs[name])
+            name: to_wire(value, self._inputs[name]) if name in self._inputs else value
             for name, value in feeds.items()
-            if value is not None or self._inputs[name].datatype != "OPTIONAL"
+            if value is not None or name not in self._absent
         }
         values = self.model.run(wire, list(dict.fromkeys(names)))
         if len(values) != len(names):
@@ -117,9 +118,16 @@ def check_names(
     outputs: Sequence[TensorSpec],
     wanted: Sequence[str] | None,
     feeds: Mapping[str, Any],
-    known: Mapping[str, TensorSpec],
+    known: Mapping[str, TensorSpec] | None = None,
 ) -> list[str]:
     """The names of the outputs to compute.
+
+    Args:
+        inputs, outputs: the model's.
+        wanted: what the caller asks for; all if None or empty.
+        feeds: what the caller gives.
+        known: every name that may be fed; None leaves that to the accelerator, which knows
+            of overridable weights too.
 
     Raises:
         ElasticInferenceError: as ONNX Runtime for missing and unknown names.
@@ -133,7 +141,7 @@ def check_names(
             f"Required inputs ({missing}) are missing from input feed ({list(feeds)}).",
         )
     for name in feeds:
-        if name not in known:
+        if known is not None and name not in known:
             raise invalid_argument(f"Invalid input name: {name}")
     if not wanted:
         return [spec.name for spec in outputs]
