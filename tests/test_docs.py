@@ -12,10 +12,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from elastic_inference.cli.main import build_parser
 
 from docs.generate import REFERENCE, render
 from elastic_inference import errors
+from elastic_inference.cli.main import build_parser
 from elastic_inference.settings import ClientSettings, Limits, PoolSettings
 
 ROOT = Path(__file__).parent.parent
