@@ -107,7 +107,9 @@ def _measure_one(setup: _Setup, workload: Workload) -> list[Sequence[object]]:
                 "replay": _replay(setup, request, connections),
             }
             samples = interleave(
-                contenders, rounds=setup.settings.rounds, seconds=setup.settings.seconds
+                contenders,
+                rounds=setup.settings.rounds,
+                seconds=setup.settings.seconds * workload.patience,
             )
             rows += _rows(workload, connections, samples)
     for client in setup.clients:

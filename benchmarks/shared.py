@@ -40,7 +40,9 @@ def measure(settings: Settings) -> list[Table]:
                     grant=accelerator.grant(transport) if transport else None,
                 )
                 contenders[title] = Drive([worker], name)
-            samples = interleave(contenders, rounds=settings.rounds, seconds=settings.seconds)
+            samples = interleave(
+                contenders, rounds=settings.rounds, seconds=settings.seconds * workload.patience
+            )
         for title, sample in samples.items():
             bar = _CONTENDERS[title][2]
             base = (

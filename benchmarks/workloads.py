@@ -23,6 +23,7 @@ class Workload:
         shape, dtype: of the one input, called `x`.
         response_bytes: size of the one output, called `y`.
         bar: how many times the floor plus ONNX Runtime it may take; None where no bar is set.
+        patience: how many times longer than the others it is measured in each round.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Workload:
     dtype: str
     response_bytes: int
     bar: float | None
+    patience: float = 1.0
 
     @property
     def request_bytes(self) -> int:
@@ -63,6 +65,6 @@ WORKLOADS = {
         Workload("tiny", (1, 16), "float32", 64, 1.5),
         Workload("image", (1, 3, 224, 224), "float32", 4000, 1.25),
         Workload("frame", (1, 1080, 1920, 3), "uint8", 12, 1.25),
-        Workload("resnet50", (1, 3, 224, 224), "float32", 4000, None),
+        Workload("resnet50", (1, 3, 224, 224), "float32", 4000, None, 4.0),
     )
 }
