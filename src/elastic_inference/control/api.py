@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 TARGET_PREFIX = "ElasticInferenceControl_20261101."
 CONTENT_TYPE = "application/x-amz-json-1.1"
 _MAX_BODY = 64 * 1024
+_MAX_DISCARDED = 1 << 20
 _TIMEOUT = 30.0
 
 
@@ -134,6 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise InvalidRequestError("The request needs a Content-Length.")
         if int(length) > _MAX_BODY:
             self.close_connection = True
+            if int(length) <= _MAX_DISCARDED:
+                # Who still sends would see the connection break instead of the answer.
+                self.rfile.read(int(length))
             raise PayloadTooLargeError(f"The body is larger than {_MAX_BODY} bytes.")
         body = self.rfile.read(int(length))
         if len(body) < int(length):
