@@ -33,7 +33,7 @@ class Server:
         self._listeners: list[socket.socket] = []
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
-        self._handshakes: dict[socket.socket, float] = {}
+        self._handshakes: dict[ssl.SSLSocket, float] = {}
         self._closing = threading.Event()
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -77,15 +77,17 @@ class Server:
         if self._tls is None:
             sock.close()
             return None
-        self._handshakes[sock] = time.monotonic() + self._limits.handshake_timeout
+        secured = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._handshakes[secured] = time.monotonic() + self._limits.handshake_timeout
         try:
-            return self._tls.wrap_socket(sock, server_side=True)
+            secured.do_handshake()
         except OSError as error:
             log.info("A TLS handshake failed: %s", error)
-            sock.close()
+            secured.close()
             return None
         finally:
-            self._handshakes.pop(sock, None)
+            del self._handshakes[secured]
+        return secured
 
     def _serve(self, sock: socket.socket) -> None:
         channel = Channel(sock, self._limits.max_head)
