@@ -330,6 +330,15 @@ def test_profiles_are_made_by_the_local_engine(target: Accelerator, tmp_path: Pa
     assert Path(session.end_profiling()).stat().st_size > 0
 
 
+def test_models_in_the_engines_own_format_stay_here(target: Accelerator, tmp_path: Path) -> None:
+    path = tmp_path / "model.ort"
+    local(add(), optimized_model_filepath=str(path))
+    for source in (str(path), path, path.read_bytes()):
+        with pytest.warns(RuntimeWarning, match="ORT format"):
+            session = InferenceSession(source, accelerator=target)
+        assert_same(session.run(None, FEEDS), [X + Y])
+
+
 def test_weights_may_be_overridden(target: Accelerator) -> None:
     model = build(
         [node("Add", "x w", "y")],

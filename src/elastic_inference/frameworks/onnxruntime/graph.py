@@ -5,6 +5,7 @@ from __future__ import annotations
 import graphlib
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import onnx
@@ -53,7 +54,11 @@ class Graph:
         for index, before in enumerate(self.predecessors):
             for other in before:
                 self.successors[other].append(index)
-        self._sizes = _known_sizes(model)
+        self._model = model
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        return _known_sizes(self._model)
 
     def is_result(self, index: int) -> bool:
         """Whether the caller gets something that this node makes."""

@@ -6,6 +6,7 @@ them. These are the same classes, used by the local parts as they are, that reme
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ _RESULT_ENTRIES = (
     "optimization.disable_specified_optimizers",
     "mlas.enable_gemm_fastmath_arm64_bfloat16",
 )
+# What stands at the fifth byte of a model in ONNX Runtime's own format.
+_ORT_FORMAT = b"ORTM"
 _LEVELS = {
     "ORT_DISABLE_ALL": "disable",
     "ORT_ENABLE_BASIC": "basic",
@@ -123,11 +126,20 @@ def config_entry(options: Any, key: str) -> str:
         return ""
 
 
-def reasons_for_local(options: Any) -> list[str]:
-    """Why a session with these options has to run on this machine altogether; [] if not."""
+def reasons_for_local(source: Any, options: Any) -> list[str]:
+    """Why a session has to run on this machine altogether; [] if it need not.
+
+    Args:
+        source: the model's path or bytes, or whatever else the caller gave.
+        options: ONNX Runtime session options, or None.
+    """
+    reasons = []
+    named = isinstance(source, str | os.PathLike) and os.fspath(source).endswith(".ort")
+    if named or (isinstance(source, bytes) and source[4:8] == _ORT_FORMAT):
+        reasons.append("the model is in the ORT format")
     if options is None:
-        return []
-    reasons = list(getattr(options, "local_reasons", ()))
+        return reasons
+    reasons += getattr(options, "local_reasons", ())
     if options.enable_profiling:
         reasons.append("profiling is on, and profiles are of the local engine")
     if getattr(options, "has_providers", lambda: False)():

@@ -67,8 +67,12 @@ class InferenceSession(real.InferenceSession):  # type: ignore[misc]  # the real
         self._keywords = kwargs
         self._lock = threading.Lock()
         self._beside: Any = None
-        target = attach.accelerator(accelerator)
-        reasons = reasons_for_local(sess_options)
+        try:
+            target = attach.accelerator(accelerator)
+        except UnavailableError as error:
+            self._lose(error)
+            return
+        reasons = reasons_for_local(path_or_bytes, sess_options)
         if target is None or reasons or not _is_model_source(path_or_bytes):
             if target is not None and reasons:
                 _warn_local("; ".join(reasons))
