@@ -27,6 +27,7 @@ _BACKLOG = 512
 _ACCEPTED_AT_ONCE = 64
 # Where accepting fails for want of descriptors or memory, a moment passes before the next try.
 _PAUSE = 0.1
+_ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 ToApi = Callable[[socket.socket, tuple[Any, ...]], None]
 ToAccelerator = Callable[[str, socket.socket, str], None]
@@ -69,7 +70,6 @@ class _Pending:
     connection: socket.socket
     peer: tuple[Any, ...]
     deadline: float
-    seen: int = 0
 
 
 class Endpoint:
@@ -123,13 +123,13 @@ class Endpoint:
 
     def _run(self) -> None:
         while True:
-            for descriptor, _ in self._epoll.poll(self._patience()):
+            for descriptor, events in self._epoll.poll(self._patience()):
                 if descriptor == self._stop:
                     return
                 if descriptor == self._listener.fileno():
                     self._accept()
                 elif descriptor in self._pending:
-                    self._look(self._pending[descriptor])
+                    self._look(self._pending[descriptor], ended=bool(events & _ENDED))
             self._expire()
 
     def _patience(self) -> float:
@@ -156,7 +156,7 @@ class Endpoint:
             events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
             self._epoll.register(connection, events)
 
-    def _look(self, pending: _Pending) -> None:
+    def _look(self, pending: _Pending, *, ended: bool) -> None:
         try:
             data = pending.connection.recv(sni.MAX_HELLO, socket.MSG_PEEK)
         except BlockingIOError:
@@ -164,13 +164,9 @@ class Endpoint:
         except OSError:
             data = b""
         hello = sni.parse(data)
-        # An edge without a new byte is the end of what this client sends.
-        if hello.status is sni.Status.MORE and len(data) > pending.seen:
-            pending.seen = len(data)
-            return
         if hello.status is sni.Status.COMPLETE:
             self._route(pending, hello.server_name)
-        else:
+        elif hello.status is not sni.Status.MORE or ended:
             self._drop(pending)
 
     def _route(self, pending: _Pending, name: str | None) -> None:
