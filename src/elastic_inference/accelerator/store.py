@@ -282,15 +282,17 @@ class BlobStore:
 
     def _link(self, digest: str, target: Path) -> int:
         blob = self._blobs / digest
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.link(blob, target)
         except FileNotFoundError:
             raise NotFoundError(
                 f"The file {digest} is not stored here.", next_step="Upload it first."
             ) from None
-        except FileExistsError:
-            raise InvalidRequestError(f"Two files are named {target.name[:100]!r}.") from None
+        except (FileExistsError, NotADirectoryError):
+            raise InvalidRequestError(
+                f"The file name {target.name[:100]!r} is taken by another file or folder."
+            ) from None
         os.utime(blob)
         return target.stat().st_size
 
