@@ -253,6 +253,31 @@ def test_two_models_of_one_architecture(target: Accelerator) -> None:
         assert_same(session.run(None, {"x": x}), local(scaled(seed)).run(None, {"x": x}))
 
 
+def test_weights_of_odd_sizes_beside_those_the_processor_lays_out(target: Accelerator) -> None:
+    # Each odd weight shifts those after it in the accelerator's prepared file.
+    names = [f"{kind}{index}" for index in range(4) for kind in ("b", "w")]
+    weights = [
+        weight(name, 9001) if name[0] == "b" else weight(name, 240, 240, seed=index)
+        for index, name in enumerate(names)
+    ]
+    nodes, last = [], "x"
+    for index in range(4):
+        nodes.append(node("MatMul", f"{last} w{index}", f"m{index}"))
+        nodes.append(node("Add", f"m{index} v{index}", f"a{index}"))
+        nodes.insert(0, node("Mul", f"b{index} s", f"v{index}_"))
+        nodes.insert(1, node("ReduceMax", f"v{index}_", f"v{index}", keepdims=0))
+        last = f"a{index}"
+    model = build(
+        nodes,
+        [value("x", T.FLOAT, ["n", 240]), value("s", T.FLOAT, [])],
+        [value(last)],
+        weights,
+    )
+    feeds = {"x": random(30, 240), "s": np.array(2, np.float32)}
+    session = InferenceSession(model, accelerator=target)
+    assert_same(session.run(None, feeds), local(model).run(None, feeds))
+
+
 def test_what_a_session_says_of_itself(target: Accelerator) -> None:
     model = build(
         [node("Neg", "x", "y")],
