@@ -99,8 +99,9 @@ class InferenceSession(real.InferenceSession):  # type: ignore[misc]  # the real
 
     def _open_locally(self) -> None:
         path_or_bytes, sess_options, providers, provider_options = self._arguments
-        self._runner = self._fast = None
         super().__init__(path_or_bytes, sess_options, providers, provider_options, **self._keywords)
+        # Last: until now other threads must not take this for a local session.
+        self._runner = self._fast = None
 
     def _close_local(self) -> None:
         self._sess = None
