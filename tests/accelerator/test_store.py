@@ -177,6 +177,19 @@ def test_a_killed_upload_is_resumed_by_another_process(tmp_path: Path) -> None:
     assert store.append(digest, 1000, 2000, [memoryview(data)[1000:]]) == (2000, True)
 
 
+def test_blobs_of_before_the_last_boot_are_verified_anew(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, Limits())
+    sound, damaged = store.put(b"sound"), store.put(b"damaged")
+    (tmp_path / "boot").write_bytes(b"another boot")
+    (tmp_path / "blobs" / damaged).write_bytes(b"\0" * 7)
+    again = BlobStore(tmp_path, Limits())
+    assert (again.status(sound), again.status(damaged)) == ((5, True), (0, False))
+    with pytest.raises(NotFoundError):
+        again.assemble({"f": damaged})
+    assert (again.assemble({"f": sound}).directory / "f").read_bytes() == b"sound"
+    assert BlobStore(tmp_path, Limits()).status(sound) == (5, True)
+
+
 # Models
 
 

@@ -77,6 +77,8 @@ class MemoryAccount:
         # One item per call under way. Appending and popping are atomic; counting is not.
         self.running: list[None] = []
         self.epoch = 0
+        # What the engine sets up at its first use belongs to the baseline.
+        trim()
         self._baseline = self._reader.read()
         if backstop:
             self._soft = 0

@@ -402,7 +402,7 @@ class ModelRegistry:
         digests = {path: self._store.put(data) for path, data in wanted.files.items()}
         owner = f"name:{name}"
         handle = handle_of(digests, wanted.main, {})
-        options = LoadOptions(threads=getattr(self._engine, "threads", 1))
+        options = LoadOptions(threads=self._engine.threads)
         loaded = self._load(JournalModel(handle, digests, wanted.main, options, 0), owner)
         doomed: list[Entry] = []
         with self._lock:
@@ -414,6 +414,8 @@ class ModelRegistry:
                     doomed = self._end_lease(handle, owner)
                 raise
             else:
+                if handle not in self._entries:
+                    raise _unknown(name)
                 self._names[name] = handle
                 self._entries[name] = self._entries[handle]
                 self._failed.pop(name, None)

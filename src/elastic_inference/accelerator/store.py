@@ -1,6 +1,8 @@
 """An account's files on a node: uploads by content hash, and prepared models.
 
-    blobs/SHA256        uploaded whole and verified
+    blobs/SHA256        uploaded whole and verified since the machine started
+    unverified/SHA256   the same from before; files are not forced to the disk, so a machine
+                        that stopped may have lost some of their content
     partial/SHA256      uploads that are not complete; kept over restarts
     caches/KEY/…        prepared models, which an engine writes
     models/RANDOM/…     hard links under the names a model gives its files, while it is loaded
@@ -73,20 +75,25 @@ class BlobStore:
 
     def __init__(self, directory: Path, limits: Limits) -> None:
         self._limits = limits
-        self._blobs, self._partial, self._caches, self._models = (
-            directory / name for name in ("blobs", "partial", "caches", "models")
+        self._blobs, self._unverified, self._partial, self._caches, self._models = (
+            directory / name for name in ("blobs", "unverified", "partial", "caches", "models")
         )
-        for folder in (self._blobs, self._partial, self._caches, self._models):
+        for folder in (
+            self._blobs, self._unverified, self._partial, self._caches, self._models,
+        ):  # fmt: skip
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._hashers: dict[str, tuple[int, Any]] = {}
         self._clean()
+        self._doubt_older_blobs(directory / "boot")
 
     # Uploads
 
     def status(self, digest: str) -> tuple[int, bool]:
         """How many bytes of the blob are stored, and whether it is complete."""
         _check_digest(digest)
+        if (self._unverified / digest).exists():
+            self._verify(digest)
         with suppress(FileNotFoundError):
             return (self._blobs / digest).stat().st_size, True
         with suppress(FileNotFoundError):
@@ -266,11 +273,7 @@ class BlobStore:
         with self._lock:
             at, hasher = self._hashers.pop(digest, (-1, None))
         if hasher is None or at != total:
-            hasher = hashlib.sha256()
-            offset = 0
-            while part := os.pread(file, _HASH_STEP, offset):
-                hasher.update(part)
-                offset += len(part)
+            hasher = _hash(file)
         path = self._partial / digest
         if hasher.hexdigest() != digest:
             path.unlink(missing_ok=True)
@@ -280,7 +283,29 @@ class BlobStore:
             )
         path.rename(self._blobs / digest)
 
+    def _verify(self, digest: str) -> None:
+        """Move a blob of before the machine started to its place, or away if it is damaged."""
+        path = self._unverified / digest
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            if _hash(file.fileno()).hexdigest() == digest:
+                path.rename(self._blobs / digest)
+            else:
+                path.unlink()
+
+    def _doubt_older_blobs(self, marker: Path) -> None:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+        with marker.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            if file.read() == boot:
+                return
+            for path in self._blobs.iterdir():
+                path.rename(self._unverified / path.name)
+            file.truncate(0)
+            file.write(boot)
+
     def _link(self, digest: str, target: Path) -> int:
+        self.status(digest)
         blob = self._blobs / digest
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -313,7 +338,7 @@ class BlobStore:
 
     def _items(self) -> list[_Item]:
         found = []
-        for folder in (self._blobs, self._partial):
+        for folder in (self._blobs, self._unverified, self._partial):
             for path in folder.iterdir():
                 with suppress(FileNotFoundError):
                     seen = path.stat()
@@ -325,7 +350,7 @@ class BlobStore:
         return found
 
     def _evict(self, item: _Item) -> bool:
-        if item.path.parent == self._blobs:
+        if item.path.parent in (self._blobs, self._unverified):
             if item.path.stat().st_nlink > 1:
                 return False
             item.path.unlink(missing_ok=True)
@@ -384,6 +409,15 @@ def _disk_errors() -> Iterator[None]:
             "The accelerator's disk is full.",
             next_step="Free space on the node, then repeat; what was uploaded is kept.",
         ) from error
+
+
+def _hash(file: int) -> Any:
+    hasher = hashlib.sha256()
+    offset = 0
+    while part := os.pread(file, _HASH_STEP, offset):
+        hasher.update(part)
+        offset += len(part)
+    return hasher
 
 
 def _check_digest(digest: str) -> None:

@@ -83,6 +83,8 @@ class Engine(Protocol):
     name: str
     version: str
     providers: tuple[str, ...]
+    threads: int
+    """The slice's threads; a model may ask for fewer."""
 
     @property
     def domains(self) -> Mapping[str, int]:
