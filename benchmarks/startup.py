@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.harness import Settings
+from benchmarks.link import environment
 from benchmarks.report import Table, verdict
 from tests.processes import AcceleratorProcess
 
@@ -25,6 +26,7 @@ def measure(settings: Settings) -> list[Table]:
         "import elastic_inference": (lambda: _run("-c", "import elastic_inference"), 150.0),
         "ei --help": (lambda: _run("-m", "elastic_inference.cli", "--help"), 150.0),
         "accelerator process, to ready": (_start_accelerator, 1000.0),
+        "ei run … -- true: pool, placing, start, end": (_run_nothing, 1000.0),
     }
     samples: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(times):
@@ -48,6 +50,23 @@ def _run(*arguments: str) -> float:
         [sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, timeout=60.0
     )
     return time.monotonic() - begun
+
+
+def _run_nothing() -> float:
+    """A command that needs nothing, in a new pool: the accelerator is ready before it begins."""
+    with tempfile.TemporaryDirectory(prefix="ei-") as home:
+        begun = time.monotonic()
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "elastic_inference.cli", "run", "--quiet"),
+                *("--accelerator", "eia1.medium", "--", "true"),
+            ],
+            env=environment({"EI_HOME": home}),
+            stderr=subprocess.DEVNULL,
+            check=True,
+            timeout=60.0,
+        )
+        return time.monotonic() - begun
 
 
 def _start_accelerator() -> float:
