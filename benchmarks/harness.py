@@ -51,7 +51,7 @@ class Settings:
 
     @classmethod
     def of(cls, directory: Path, floor: Path | None, *, quick: bool) -> Settings:
-        return cls(directory, floor, 1 if quick else 7, 0.1 if quick else 0.7, quick)
+        return cls(directory, floor, 1 if quick else 5, 0.1 if quick else 0.7, quick)
 
     def choose(self, workloads: Iterable[str]) -> list[str]:
         """The workloads to measure: all, or the small ones in a quick run."""

@@ -65,6 +65,6 @@ WORKLOADS = {
         Workload("tiny", (1, 16), "float32", 64, 1.5),
         Workload("image", (1, 3, 224, 224), "float32", 4000, 1.25),
         Workload("frame", (1, 1080, 1920, 3), "uint8", 12, 1.25),
-        Workload("resnet50", (1, 3, 224, 224), "float32", 4000, None, 4.0),
+        Workload("resnet50", (1, 3, 224, 224), "float32", 4000, None, 2.0),
     )
 }
