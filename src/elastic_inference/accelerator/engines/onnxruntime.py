@@ -102,8 +102,6 @@ class OnnxRuntimeEngine:
         info = onnxfile.inspect(path, names)
         try:
             return on_large_stack(lambda: self._load(files, path, info, options))
-        except MemoryError as error:
-            raise _errors.load_error(error) from error
         except Exception as error:
             # ONNX Runtime's exceptions have no common base but Exception.
             raise _errors.load_error(error, str(home)) from error
