@@ -49,6 +49,8 @@ def environment(device: Mapping[str, str]) -> dict[str, str]:
     root = str(Path(elastic_inference.__file__).parent.parent)
     if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         kept["PYTHONPATH"] = root
+    # ONNX Runtime reports events to its maker unless told otherwise; tenants' models do not.
+    kept["ORT_DISABLE_TELEMETRY"] = "1"
     return kept | dict(device)
 
 

@@ -1,0 +1,68 @@
+"""`ei` without a pool: descriptions, help and errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from elastic_inference import __version__
+from tests.pools import ei
+
+COMMANDS = ("run", "up", "describe", "token", "terminate")
+
+
+def test_where_no_pool_runs_there_is_nothing_and_no_error(tmp_path: Path) -> None:
+    for what in ("accelerators", "instances"):
+        done = ei(tmp_path, "describe", what)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) == 1
+        done = ei(tmp_path, "describe", what, "-o", "json")
+        assert json.loads(done.stdout) == {what: []}
+
+
+def test_types_are_described_without_a_pool(tmp_path: Path) -> None:
+    catalog = tmp_path / "types.toml"
+    catalog.write_text('[types."own.small"]\nmemory_mib = 512\ntflops_fp32 = 1\ntflops_fp16 = 1\n')
+    done = ei(tmp_path, "describe", "types", env={"EI_CATALOG": str(catalog)})
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[0] == "TYPE"
+    assert lines[1].split() == ["eia1.medium", "1024", "1", "8", "0.13", "eia.medium"]
+    assert lines[-1].split() == ["own.small", "512", "1", "1", "0.00", "-"]
+    rows = json.loads(ei(tmp_path, "describe", "types", "-o", "json").stdout)["acceleratorTypes"]
+    assert rows[0]["acceleratorTypeName"] == "eia1.medium"
+
+
+@pytest.mark.parametrize("words", [("token", "eia-0"), ("terminate", "i-0")])
+def test_what_needs_a_pool_says_so(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = ei(tmp_path, *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Start one with ei up" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("nothing",), ("describe",), ("describe", "x"), ("token",), ("up", "--", "x"),
+              ("describe", "types", "-o", "xml")]
+)  # fmt: skip
+def test_wrong_usage_ends_with_2(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = ei(tmp_path, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: ei")
+
+
+def test_a_broken_catalogue_is_named(tmp_path: Path) -> None:
+    done = ei(tmp_path, "describe", "types", env={"EI_CATALOG": "/no/such.toml"})
+    assert done.returncode == 1
+    assert "/no/such.toml" in done.stderr
+
+
+def test_help_and_version(tmp_path: Path) -> None:
+    assert ei(tmp_path, "--version").stdout == f"ei {__version__}\n"
+    overview = ei(tmp_path, "--help").stdout
+    for command in COMMANDS:
+        assert f"\n    {command}" in overview
+        help_ = ei(tmp_path, command, "--help")
+        assert help_.returncode == 0
+        assert f"ei {command}" in help_.stdout.partition("examples:")[2]
