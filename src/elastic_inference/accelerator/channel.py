@@ -14,7 +14,7 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from elastic_inference.errors import (
     ElasticInferenceError,
@@ -58,7 +58,17 @@ class Channel:
         # A whole TLS record at a time; on a plain socket little, so that most of a large body
         # lands in its own buffer at once.
         self._head_read = 16384 if self.is_tls else HEAD_READ
-        self._wait_all = 0 if self.is_tls else socket.MSG_WAITALL
+        self._receive = self._receiver()
+
+    def _receiver(self) -> Callable[[Buffer], int]:
+        """What fills a buffer with as few Python calls as there can be."""
+        sock = self.sock
+        if isinstance(sock, ssl.SSLSocket):
+            # A record at a time, 16 KiB at most: what lies between counts.
+            read = sock.read
+            return lambda target: read(len(target), target)  # type: ignore[return-value]  # a count, given a buffer
+        recv_into, wait_all = sock.recv_into, socket.MSG_WAITALL
+        return lambda target: recv_into(target, 0, wait_all)
 
     def read_head(self, idle: float, patience: float) -> bytes:
         """The next request's head, without the empty line.
@@ -118,10 +128,9 @@ class Channel:
         body[pad : pad + taken] = self._head_view[:taken]
         self._consume(taken)
         at = pad + taken
-        sock, flags = self.sock, self._wait_all
+        receive = self._receive
         while at < total:
-            target = body[at : min(total, at + _PIECE)]
-            count = sock.recv_into(target, 0, flags) if flags else sock.recv_into(target)
+            count = receive(body[at : min(total, at + _PIECE)])
             if not count:
                 raise ConnectionClosedError
             at += count

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from functools import lru_cache
 
 from elastic_inference.accelerator.channel import (
     Channel,
@@ -79,6 +80,25 @@ def _cached_request(raw: bytes) -> InferRequest:
                 _requests.clear()
             _requests[raw] = request
     return request
+
+
+@lru_cache(maxsize=_MAX_CACHED)
+def _usual_head(size: int, json_length: int) -> bytes:
+    """The head of an answer with tensors, `size` bytes of body of which some are JSON."""
+    return response_head(200, size, b"application/octet-stream", json_length=json_length)
+
+
+def _answer_head(
+    head: RequestHead, size: int, json_length: int | None, times: tuple[float, float]
+) -> bytes:
+    """The head of any other answer to an inference."""
+    extra = b""
+    if b"ei-timing" in head.headers:
+        extra = b"EI-Timing: %d;%d\r\n" % (times[0] * 1e9, times[1] * 1e9)
+    kind = b"application/json" if json_length is None else b"application/octet-stream"
+    return response_head(
+        200, size, kind, json_length=json_length, extra=extra, close=not head.keep_alive
+    )
 
 
 class Connection:
@@ -249,17 +269,10 @@ class Connection:
         size = len(header)
         for buffer in buffers:
             size += len(buffer)
-        extra = b""
-        if b"ei-timing" in head.headers:
-            extra = b"EI-Timing: %d;%d\r\n" % (times[0] * 1e9, times[1] * 1e9)
-        answer = response_head(
-            200,
-            size,
-            b"application/octet-stream" if buffers else b"application/json",
-            json_length=len(header) if buffers else None,
-            extra=extra,
-            close=not head.keep_alive,
-        )
+        if buffers and head.keep_alive and b"ei-timing" not in head.headers:
+            answer = _usual_head(size, len(header))
+        else:
+            answer = _answer_head(head, size, len(header) if buffers else None, times)
         channel = self.channel
         channel.since = time.monotonic()
         channel.patience = self._limits.send_timeout

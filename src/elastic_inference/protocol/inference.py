@@ -334,7 +334,6 @@ class InferResponse:
 
     header: bytes
     buffers: Sequence[Buffer]
-    binary: bool
 
 
 def write_response(
@@ -355,7 +354,6 @@ def write_response(
     Raises:
         InvalidRequestError: an output does not fit its region.
     """
-    key = None
     if request.output_region is None and not request.request_id:
         key = _cache_key(request, model, specs, values)
         if key is not None:
@@ -365,9 +363,9 @@ def write_response(
                 header = _describe(request, model, specs, values, regions)[0]
                 if len(request.responses) < _MAX_CACHED_RESPONSES:
                     request.responses[key] = header
-            return InferResponse(_with_id(header, raw_id), buffers, binary=True)
+            return InferResponse(_with_id(header, raw_id), buffers)
     header, parts = _describe(request, model, specs, values, regions)
-    return InferResponse(_with_id(header, raw_id), parts, binary=bool(parts))
+    return InferResponse(_with_id(header, raw_id), parts)
 
 
 def _with_id(header: bytes, raw_id: bytes) -> bytes:
