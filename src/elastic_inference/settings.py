@@ -184,6 +184,10 @@ class PoolSettings:
     virtual_tflops: float = _setting(
         "EI_VIRTUAL_TFLOPS", 8.0, float, "TFLOPS that a CPU-only node declares (best effort)"
     )
+    gpu_tflops: float | None = _setting(
+        "EI_GPU_TFLOPS", None, float,
+        "FP32 TFLOPS of one GPU, to cut compute shares by; unset: by their share of its memory",
+    )
     health_interval: float = _setting(
         "EI_HEALTH_INTERVAL", 3.0, parse_duration, "time between two health checks"
     )

@@ -262,10 +262,10 @@ def test_a_gpu_share_is_cut_by_mps_where_its_daemon_runs(
     placement = dataclasses.replace(order.placement, device="cuda:2", percentage=25)
     order = dataclasses.replace(order, placement=placement)
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
-    assert device_environment(order) == {"CUDA_VISIBLE_DEVICES": "2"}
+    card = {"CUDA_VISIBLE_DEVICES": "2", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert device_environment(order) == card
     (tmp_path / "control").touch()
-    assert device_environment(order) == {
-        "CUDA_VISIBLE_DEVICES": "2",
+    assert device_environment(order) == card | {
         "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "25",
         "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": "0=1024M",
     }

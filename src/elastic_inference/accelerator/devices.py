@@ -119,7 +119,14 @@ def device_memory(device: str, nvml: Any = None) -> DeviceMemory:
     kind, _, ordinal = device.partition(":")
     if kind != "cuda" or not (ordinal or "0").isdigit():
         raise ConfigurationError(f"Unknown device {device[:64]!r}.", next_step="Use cpu or cuda:N.")
-    return DeviceMemory(int(ordinal or "0"), nvml)
+    return DeviceMemory(_nvml_ordinal(int(ordinal or "0")), nvml)
+
+
+def _nvml_ordinal(ordinal: int) -> int:
+    """NVML counts every card, CUDA those that CUDA_VISIBLE_DEVICES names."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    named = visible[ordinal].strip() if ordinal < len(visible) else ""
+    return int(named) if named.isdigit() else ordinal
 
 
 def _cpu() -> Device:

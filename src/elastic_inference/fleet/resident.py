@@ -244,7 +244,11 @@ def device_environment(order: Order) -> Mapping[str, str]:
     placement = order.placement
     if placement.device == "cpu":
         return {}
-    share = {"CUDA_VISIBLE_DEVICES": placement.device.partition(":")[2]}
+    share = {
+        "CUDA_VISIBLE_DEVICES": placement.device.partition(":")[2],
+        # CUDA then counts the cards as NVML does, which found them.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    }
     pipes = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # noqa: S108 - MPS's own default
     if (pipes / "control").exists():
         share["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(placement.percentage)
