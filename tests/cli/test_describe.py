@@ -66,3 +66,11 @@ def test_help_and_version(tmp_path: Path) -> None:
         help_ = ei(tmp_path, command, "--help")
         assert help_.returncode == 0
         assert f"ei {command}" in help_.stdout.partition("examples:")[2]
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    done = ei(tmp_path / "home", "up")
+    assert done.returncode == 1
+    assert str(tmp_path / "home") in done.stderr
+    assert len(done.stderr.splitlines()) == 1

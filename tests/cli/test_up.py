@@ -202,3 +202,9 @@ def test_a_pool_whose_process_is_gone_counts_as_none(home: Path) -> None:
         assert (home / "current.json").exists()
         assert described(home) == []
         assert ei(home, *RUN, "--quiet", "--", "true").returncode == 0
+
+
+def test_what_it_makes_is_this_users_alone(home: Path) -> None:
+    with up(home):
+        for each in (home, home / "accounts", home / "pool"):
+            assert stat.S_IMODE(each.stat().st_mode) == 0o700

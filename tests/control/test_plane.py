@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from elastic_inference.errors import (
     InvalidRequestError,
     NotFoundError,
 )
-from tests.pools import accelerator_pids, gone, held
+from elastic_inference.fleet.base import Health
+from tests.pools import PATIENCE, accelerator_pids, gone, held
 
 StartPool = Callable[..., Pool]
 
@@ -130,6 +132,10 @@ def test_what_died_meanwhile_is_started_again(start_pool: StartPool, short_path:
         os.kill(pid, signal.SIGKILL)
         assert gone(process)
     second = start_pool(outlive=True)
+    healths: queue.Queue[str] = queue.Queue()
+    second.plane.fleet.watch(lambda _, status: healths.put(status.health.value))
+    if second.plane.fleet.status(accelerator.id).health is not Health.OK:
+        assert healths.get(timeout=PATIENCE) == "ok"
     assert info(second, accelerator.id)["accelerator_id"] == accelerator.id
     assert accelerator_pids(short_path / "state")[accelerator.id] != pid
 

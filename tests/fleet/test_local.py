@@ -164,6 +164,19 @@ def test_accelerators_that_outlive_a_fleet_are_adopted_by_the_next(make: Make) -
     assert not second.fleet.adopt(second.order(number=2))
 
 
+def test_one_that_has_ended_is_revived_even_if_that_fails_at_first(make: Make) -> None:
+    fleet = make(outlive=True)
+    order = fleet.order()
+    assert not fleet.fleet.adopt(order)
+    obstacle = fleet.state / "accounts"
+    obstacle.write_text("no directory")
+    fleet.fleet.revive(order)
+    assert fleet.next_change() == (order.accelerator_id, Health.IMPAIRED)
+    obstacle.unlink()
+    assert fleet.next_change() == (order.accelerator_id, Health.OK)
+    assert fleet.ask(order)["accelerator_id"] == order.accelerator_id
+
+
 def test_what_nobody_adopts_is_swept_away(make: Make) -> None:
     first = make(outlive=True)
     order = first.order()

@@ -144,6 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ElasticInferenceError as error:
         print(f"ei: {error}", file=sys.stderr)
         return 2 if error.kind == "invalid-request" else 1
+    except OSError as error:
+        print(f"ei: {error}. Check EI_HOME, --state and the disk.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return status

@@ -29,6 +29,7 @@ TARGET_PREFIX = "ElasticInferenceControl_20261101."
 CONTENT_TYPE = "application/x-amz-json-1.1"
 _MAX_BODY = 64 * 1024
 _MAX_DISCARDED = 1 << 20
+_HANDSHAKE_TIMEOUT = 10.0
 _TIMEOUT = 30.0
 
 
@@ -60,7 +61,7 @@ class Api:
 
     def _serve(self, connection: socket.socket, peer: tuple[Any, ...]) -> None:
         try:
-            connection.settimeout(_TIMEOUT)
+            connection.settimeout(_HANDSHAKE_TIMEOUT)
             with (
                 contextlib.suppress(OSError),
                 self._tls.wrap_socket(connection, server_side=True) as encrypted,

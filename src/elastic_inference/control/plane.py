@@ -279,9 +279,9 @@ class ControlPlane:
                 _log.info("%s runs on and is adopted", accelerator.id)
                 continue
             try:
-                self.fleet.start(self._order(accelerator))
-                _log.info("%s had ended and was started again", accelerator.id)
-            except ElasticInferenceError as error:
+                self.fleet.revive(self._order(accelerator))
+                _log.info("%s had ended and is started again", accelerator.id)
+            except InvalidRequestError as error:
                 _log.warning("%s cannot be started again: %s", accelerator.id, error)
         with self._changed:
             self._renew(instance)
@@ -290,8 +290,7 @@ class ControlPlane:
         try:
             return self.fleet.adopt(self._order(accelerator))
         except InvalidRequestError:
-            _log.warning("%s has the type %s, which the catalogue lacks now",
-                         accelerator.id, accelerator.type)  # fmt: skip
+            # Its type has left the catalogue.
             return False
 
     def _end(self, instance_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import socket
 import ssl
 from pathlib import Path
@@ -26,6 +27,7 @@ from elastic_inference.errors import ConfigurationError
 from elastic_inference.fleet.local import LocalFleet
 from elastic_inference.settings import Limits, PoolSettings
 
+_log = logging.getLogger(__name__)
 _PORT = "port"
 
 
@@ -59,13 +61,17 @@ class Pool:
             ConfigurationError: the state, the catalogue or the address cannot be used.
         """
         with contextlib.ExitStack() as undo:
+            home = settings.home.expanduser()
+            # One by one: a directory that is made on the way to another is not private.
+            for directory in (home, home / "accounts", state):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._store = Store(state)
             undo.callback(self._store.close)
             authority = Authority.open(state)
             catalog = Catalog.load(settings.catalog)
             fleet = LocalFleet(
                 state / "run",
-                settings.home.expanduser() / "accounts",
+                home / "accounts",
                 settings=settings,
                 limits=limits,
                 outlive=outlive,
@@ -112,6 +118,7 @@ class Pool:
         if port is not None:
             with contextlib.suppress(ConfigurationError):
                 return listen(f"127.0.0.1:{port}")
+            _log.warning("Port %s of last time is taken: who used it must look anew", port)
         return listen("127.0.0.1:0")
 
     def _point(self, host: str, port: int, authority: Authority) -> Pointer:

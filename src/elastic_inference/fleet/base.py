@@ -122,7 +122,13 @@ class Fleet(Protocol):
     def adopt(self, order: Order) -> bool:
         """Take over an accelerator that an earlier fleet started; False where none runs.
 
-        Where none runs its reservation is held all the same, ready for `start`.
+        Where none runs its reservation is held all the same, ready for `revive`.
+        """
+
+    def revive(self, order: Order) -> None:
+        """Start an accelerator of an earlier fleet again, in its place. Never blocks.
+
+        It is tried until it serves; `watch` tells when.
         """
 
     def stop(self, accelerator_ids: Sequence[str], grace: float) -> None:

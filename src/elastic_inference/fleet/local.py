@@ -86,6 +86,13 @@ class LocalFleet:
         self._keep(resident)
         return True
 
+    def revive(self, order: Order) -> None:
+        self._node.take(order.placement)
+        resident = self._resident(order)
+        with self._lock:
+            self._residents[resident.id] = resident
+        self._supervisor.revive(resident)
+
     def stop(self, accelerator_ids: Sequence[str], grace: float) -> None:
         residents = []
         for accelerator_id in accelerator_ids:

@@ -65,6 +65,10 @@ class Supervisor:
         """Watch a resident that serves, and start it again whenever it ends."""
         self._call(lambda: self._follow(resident))
 
+    def revive(self, resident: Resident) -> None:
+        """Start a resident that has ended, again and again until it serves, and watch it."""
+        self._call(lambda: self._revive(resident))
+
     def forget(self, resident: Resident) -> None:
         """Watch it no more; when this returns its sockets are its owner's alone."""
         self._call(lambda: self._forget(resident))
@@ -126,6 +130,11 @@ class Supervisor:
         case.next_probe = case.last_alive + self._settings.health_interval
         self._selector.register(control, selectors.EVENT_READ, lambda: self._heard(case, control))
         self._set_health(case, Health.OK)
+
+    def _revive(self, resident: Resident) -> None:
+        case = self._cases.setdefault(resident.id, _Case(resident))
+        self._set_health(case, Health.IMPAIRED)
+        self._schedule(case, time.monotonic())
 
     def _heard(self, case: _Case, control: ControlConnection) -> None:
         if control.ended():
