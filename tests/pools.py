@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -89,7 +90,10 @@ def program(words: Sequence[str], env: Mapping[str, str]) -> Iterator[Program]:
     try:
         yield running
     finally:
-        running.end(9)
+        try:
+            running.end(signal.SIGTERM)
+        except subprocess.TimeoutExpired:
+            running.end(signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -103,7 +107,7 @@ def up(home: Path, *words: str, env: Mapping[str, str] | None = None) -> Iterato
     finally:
         for pid in accelerator_pids(home / "pool").values():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 9)
+                os.kill(pid, signal.SIGKILL)
 
 
 def accelerator_pids(state: Path) -> dict[str, int]:

@@ -91,7 +91,8 @@ def test_a_killed_accelerator_comes_back_with_its_models(home: Path) -> None:
 def test_a_killed_run_loses_its_accelerators_with_its_lease(home: Path) -> None:
     with up(home) as pool:
         words = [*EI, *RUN, "--quiet", "--", "sh", "-c", "echo ready; exec sleep 1000"]
-        with program(words, environment(home, EI_INSTANCE_LEASE="1s")) as command:
+        env = environment(home, EI_INSTANCE_LEASE="1s", TMPDIR=str(home.parent))
+        with program(words, env) as command:
             command.wait_for("ready")
             (pid,) = accelerator_pids(home / "pool").values()
             with held(pid) as process:
