@@ -118,16 +118,18 @@ model = accelerator.load(sys.argv[3])
 for _ in range(int(sys.argv[4])):
     model.run({"x": np.ones(3, np.float32)})
 """
+_ENDS = ("", "del model, accelerator", "accelerator.close()", "sys.exit(0)")
 
 
-def test_usage_is_reported_at_the_end_of_a_process(reachable: Reachable, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", _ENDS)
+def test_usage_is_reported_at_the_end(reachable: Reachable, tmp_path: Path, end: str) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(scaled(2))
     with reachable.connect("unix") as accelerator:
         before = accelerator.usage()
         subprocess.run(
             [
-                *(sys.executable, "-c", _PROGRAM, str(reachable.process.config.data_socket)),
+                *(sys.executable, "-c", _PROGRAM + end, str(reachable.process.config.data_socket)),
                 *(reachable.process.token(), str(path), "17"),
             ],
             check=True,

@@ -6,7 +6,6 @@ one thread attaches again while the others wait, and work that may be repeated i
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from elastic_inference.client.attempts import Attempts
 from elastic_inference.client.connection import Connection, open_socket
 from elastic_inference.client.grant import Address, Grant, Locator, owned_socket
 from elastic_inference.client.shared_memory import Region, SharedConnection
@@ -27,9 +27,7 @@ from elastic_inference.errors import (
     AcceleratorLostError,
     AuthenticationError,
     ConfigurationError,
-    DeadlineExceededError,
     ElasticInferenceError,
-    NotFoundError,
     UnavailableError,
 )
 from elastic_inference.settings import ClientSettings
@@ -37,10 +35,9 @@ from elastic_inference.settings import ClientSettings
 T = TypeVar("T")
 Failure = tuple[Connection | None, BaseException]
 
-# A call that the accelerator dies of is not tried for ever.
-_MAX_LOSSES = 3
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
+_LOCAL_PATIENCE = 5.0
 _FAREWELL_NS = 300_000_000
 _INFO = "/v2/elastic-inference/accelerator"
 _USAGE = "/v2/elastic-inference/usage"
@@ -65,6 +62,7 @@ class Link:
         self.info: dict[str, Any] = {}
         self._locator = locator
         self._closed = False
+        self._local = False
         self._reset()
         self.grant: Grant = locator.grant()
         _links.add(self)
@@ -78,6 +76,7 @@ class Link:
         self.generation = 0
         self._connections: set[Connection] = set()
         self._known_regions: set[str] = set()
+        self._refused_regions: set[str] = set()
         self._watched_regions: set[str] = set()
         self._leases: dict[str, int] = {}
         self._gone = [0, 0]
@@ -85,8 +84,9 @@ class Link:
         self._lease_lock = threading.Lock()
         self._recovering = threading.Lock()
         self._watchdog = Watchdog(min(self.timeout_ns, int(self.settings.load_timeout * 1e9)))
-        self._finalizer = weakref.finalize(self, _abandon, self._watchdog, self._connections)
-        self._finalizer.atexit = False
+        self._finalizer = weakref.finalize(
+            self, _farewell, self._watchdog, self._connections, self._gone
+        )
 
     # -- calls -----------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class Link:
             DeadlineExceededError: an attempt took too long.
             ElasticInferenceError: what the accelerator answered.
         """
-        attempt = _Attempts(self, reload)
+        attempt = Attempts(self, reload)
         while True:
             if failure is not None:
                 attempt.failed(*failure)
@@ -227,7 +227,7 @@ class Link:
         with self._lock:
             if not self._connections:
                 # The accelerator forgets a client's memory with its last connection.
-                self._known_regions.clear()
+                self._forget_regions()
             self._connections.add(connection)
         self._watchdog.watch(connection)
         connection.deadline = time.perf_counter_ns() + int(timeout * 1e9)
@@ -276,8 +276,7 @@ class Link:
                 return
             while self.idle:
                 self.drop(self.idle.pop())
-            with self._lock:
-                self._known_regions.clear()
+            self._forget_regions()
             connection = self._reach(deadline, cause)
             self.generation += 1
             connection.generation = self.generation
@@ -288,11 +287,12 @@ class Link:
     def _reach(self, deadline: float, cause: BaseException) -> Connection:
         pause = _FIRST_PAUSE
         renew = False
+        patience = time.monotonic() + _LOCAL_PATIENCE
         while True:
             try:
                 if renew:
                     self.grant = self._locator.grant()
-                return self._open()
+                return self._open_alike(patience)
             except AuthenticationError:
                 if renew:
                     raise
@@ -305,6 +305,19 @@ class Link:
                 raise self.lost(cause) from cause
             time.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads clients out
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _open_alike(self, patience: float) -> Connection:
+        """A connection; until `patience` not over the network if it was over a socket before.
+
+        A local accelerator that starts again has no socket for a moment, and the endpoint is no
+        better way to it.
+        """
+        local = self.transport in ("shm", "unix")
+        if self._local and not local and time.monotonic() < patience:
+            raise ConnectionRefusedError("its socket is gone")
+        connection = self._open()
+        self._local = local
+        return connection
 
     def renew(self, connection: Connection) -> None:
         """Get a new token, unless another thread did, and show it on `connection`."""
@@ -347,7 +360,10 @@ class Link:
         """See `shared_memory.Registry`."""
         if region.name in self._known_regions:
             return True
+        if region.name in self._refused_regions:
+            return False
         if not connection.register(region):
+            self._refused_regions.add(region.name)
             return False
         if region.name not in self._watched_regions:
             self._watched_regions.add(region.name)
@@ -356,9 +372,15 @@ class Link:
         self._known_regions.add(region.name)
         return True
 
+    def _forget_regions(self) -> None:
+        """The accelerator knows none of them any more."""
+        self._known_regions.clear()
+        self._refused_regions.clear()
+
     def forget_region(self, name: str) -> None:
         """Tell the accelerator that a region is no longer used; no error if it cannot be told."""
         self._watched_regions.discard(name)
+        self._refused_regions.discard(name)
         if name in self._known_regions:
             self._known_regions.discard(name)
             self._in_passing("DELETE", f"/v2/elastic-inference/memory/{name}")
@@ -422,26 +444,9 @@ class Link:
 
     def farewell(self) -> None:
         """Report usage if that is quick, and close all connections."""
-        if self._closed:
-            return
         self._closed = True
-        with self._lock:
-            connections = list(self._connections)
-        calls = self._gone[0] + sum(each.calls for each in connections)
-        wall_ns = self._gone[1] + sum(each.wall_ns for each in connections)
-        if calls and self.idle:
-            connection = self.idle.pop()
-            connection.deadline = time.perf_counter_ns() + _FAREWELL_NS
-            self._watchdog.poke()
-            body = json.dumps({"calls": calls, "wall_ns": wall_ns}).encode()
-            self._try(connection, "POST", _USAGE, body)
-        for connection in connections:
-            if connection.deadline != NEVER:
-                connection.cut()
-            else:
-                self.drop(connection)
         self.idle.clear()
-        self._watchdog.close()
+        self._finalizer()
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's connections alone and start afresh."""
@@ -452,99 +457,30 @@ class Link:
             connection.close()
 
 
-class _Attempts:
-    """What one call may still try."""
-
-    def __init__(self, link: Link, reload: Callable[[], None] | None) -> None:
-        self.generation = link.generation
-        self._link = link
-        self._reload = reload
-        self._renewed = False
-        self._losses = 0
-        self._deadline = 0.0
-
-    def failed(self, connection: Connection | None, error: BaseException) -> None:
-        """Put right what went wrong, so that another attempt makes sense; else raise.
-
-        Raises:
-            ElasticInferenceError: another attempt makes none.
-        """
-        link = self._link
-        if connection is not None:
-            self.generation = connection.generation
-        if isinstance(error, OSError | UnavailableError):
-            self._lost(connection, error)
-            return
-        if isinstance(error, AuthenticationError) and not self._renewed:
-            self._renewed = True
-            self._renew(connection)
-            return
-        if connection is not None:
-            self._put_back(connection)
-        if isinstance(error, NotFoundError) and self._reload is not None:
-            reload, self._reload = self._reload, None
-            reload()
-            return
-        if isinstance(error, ElasticInferenceError):
-            link.describe(error)
-        raise error
-
-    def _put_back(self, connection: Connection) -> None:
-        if connection.usable:
-            connection.usable = False
-            self._link.give_back(connection)
-        else:
-            self._link.drop(connection)
-
-    def _renew(self, connection: Connection | None) -> None:
-        link = self._link
-        if connection is None or not connection.usable:
-            if connection is not None:
-                link.drop(connection)
-            link.renew_grant(link.grant.token)
-            return
-        connection.usable = False
-        try:
-            link.renew(connection)
-        except (OSError, UnavailableError):
-            link.drop(connection)
-        except BaseException:
-            link.drop(connection)
-            raise
-        else:
-            link.give_back(connection)
-
-    def _lost(self, connection: Connection | None, error: BaseException) -> None:
-        link = self._link
-        now = time.monotonic()
-        if connection is not None:
-            expired = time.perf_counter_ns() >= connection.deadline
-            link.drop(connection)
-            if expired:
-                late = DeadlineExceededError(
-                    "The accelerator did not answer in time.",
-                    next_step="EI_TIMEOUT and EI_LOAD_TIMEOUT say how long to wait.",
-                )
-                raise link.describe(late) from error
-            self._losses += 1
-            if self._losses >= _MAX_LOSSES:
-                raise link.lost(error) from error
-        if not self._deadline:
-            self._deadline = now + link.settings.recovery_timeout
-        link.attach_again(self.generation, self._deadline, error)
-
-
 def _region_gone(link: weakref.ref[Link], name: str) -> None:
     alive = link()
     if alive is not None:
         alive.later(partial(alive.forget_region, name))
 
 
-def _abandon(watchdog: Watchdog, connections: set[Connection]) -> None:
-    """A link ended without being closed."""
-    watchdog.close()
+def _farewell(watchdog: Watchdog, connections: set[Connection], gone: list[int]) -> None:
+    """A link is closed, was dropped without that, or the process ends."""
+    resting = [each for each in list(connections) if each.deadline == NEVER]
+    calls = gone[0] + sum(each.calls for each in list(connections))
+    wall_ns = gone[1] + sum(each.wall_ns for each in list(connections))
+    if calls and resting:
+        resting[0].deadline = time.perf_counter_ns() + _FAREWELL_NS
+        watchdog.poke()
+        body = json.dumps({"calls": calls, "wall_ns": wall_ns}).encode()
+        with contextlib.suppress(OSError, ElasticInferenceError):
+            resting[0].request("POST", _USAGE, body)
     for connection in list(connections):
-        connection.close()
+        if connection in resting:
+            connection.close()
+        else:
+            # Its user finds it broken and closes it.
+            connection.cut()
+    watchdog.close()
 
 
 def _after_fork() -> None:
@@ -552,11 +488,4 @@ def _after_fork() -> None:
         link.after_fork()
 
 
-def _at_exit() -> None:
-    for link in list(_links):
-        with contextlib.suppress(Exception):
-            link.farewell()
-
-
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_at_exit)

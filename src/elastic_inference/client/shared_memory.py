@@ -69,11 +69,14 @@ class Region(mmap.mmap):
         return region
 
 
-def allocate(shape: Sequence[int] | int, dtype: Any) -> Array:
-    """An uninitialised array in shared memory of its own."""
+def allocate(shape: Sequence[int], dtype: Any) -> Array:
+    """An uninitialised array, in shared memory of its own if there is any."""
     dtype = np.dtype(dtype)
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return np.ndarray(shape, dtype, Region(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize))
+    try:
+        region = Region(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+    except OSError:
+        return np.empty(shape, dtype)
+    return np.ndarray(tuple(shape), dtype, region)
 
 
 def region_of(array: Any) -> Region | None:
@@ -157,7 +160,10 @@ class SharedConnection(Connection):
             if arena is not None:
                 self._arena = None
                 size = max(size, 2 * len(arena))
-            arena = Region(size)
+            try:
+                arena = Region(size)
+            except OSError:
+                return None
         if not self._registry.registered(arena, self):
             return None
         self._arena = arena
@@ -189,8 +195,9 @@ class SharedConnection(Connection):
                 socket.send_fds(self._socket, [b"\0"], [region.fd])
                 self.read_answer()
         except ConflictError:
-            return True
+            self.usable = False
         except LimitExceededError:
+            self.usable = False
             return False
         return True
 

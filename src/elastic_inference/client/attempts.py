@@ -1,0 +1,112 @@
+"""What one call may still try after it failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from elastic_inference.client.connection import Connection
+from elastic_inference.errors import (
+    AcceleratorLostError,
+    AuthenticationError,
+    DeadlineExceededError,
+    ElasticInferenceError,
+    NotFoundError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from elastic_inference.client.link import Link
+
+# A call that the accelerator dies of is not tried for ever.
+_MAX_LOSSES = 3
+
+
+class Attempts:
+    """Repairs after each failure of one call, as far as that makes sense.
+
+    Attributes:
+        generation: of the link when the latest attempt began.
+    """
+
+    def __init__(self, link: Link, reload: Callable[[], None] | None) -> None:
+        self.generation = link.generation
+        self._link = link
+        self._reload = reload
+        self._renewed = False
+        self._losses = 0
+        self._deadline = 0.0
+
+    def failed(self, connection: Connection | None, error: BaseException) -> None:
+        """Put right what went wrong, so that another attempt makes sense; else raise.
+
+        Raises:
+            ElasticInferenceError: another attempt makes none.
+        """
+        link = self._link
+        if connection is not None:
+            self.generation = connection.generation
+        if isinstance(error, OSError | UnavailableError):
+            self._lost(connection, error)
+            return
+        if isinstance(error, AuthenticationError) and not self._renewed:
+            self._renewed = True
+            self._renew(connection)
+            return
+        if connection is not None:
+            self._put_back(connection)
+        if isinstance(error, NotFoundError) and self._reload is not None:
+            reload, self._reload = self._reload, None
+            reload()
+            return
+        if isinstance(error, ElasticInferenceError):
+            link.describe(error)
+        raise error
+
+    def _put_back(self, connection: Connection) -> None:
+        if connection.usable:
+            connection.usable = False
+            self._link.give_back(connection)
+        else:
+            self._link.drop(connection)
+
+    def _renew(self, connection: Connection | None) -> None:
+        link = self._link
+        if connection is None or not connection.usable:
+            if connection is not None:
+                link.drop(connection)
+            link.renew_grant(link.grant.token)
+            return
+        connection.usable = False
+        try:
+            link.renew(connection)
+        except (OSError, UnavailableError):
+            link.drop(connection)
+        except BaseException:
+            link.drop(connection)
+            raise
+        else:
+            link.give_back(connection)
+
+    def _lost(self, connection: Connection | None, error: BaseException) -> None:
+        link = self._link
+        now = time.monotonic()
+        if connection is not None:
+            expired = time.perf_counter_ns() >= connection.deadline
+            link.drop(connection)
+            if expired:
+                late = DeadlineExceededError(
+                    "The accelerator did not answer in time.",
+                    next_step="EI_TIMEOUT and EI_LOAD_TIMEOUT say how long to wait.",
+                )
+                raise link.describe(late) from error
+            self._losses += 1
+            if self._losses >= _MAX_LOSSES:
+                if isinstance(error, UnavailableError) and type(error) is not AcceleratorLostError:
+                    # It is there, and says that it cannot.
+                    raise link.describe(error)
+                raise link.lost(error) from error
+        if not self._deadline:
+            self._deadline = now + link.settings.recovery_timeout
+        link.attach_again(self.generation, self._deadline, error)
