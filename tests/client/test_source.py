@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from elastic_inference.client.external_data import locations
 from elastic_inference.client.source import MAIN, files_of
 from elastic_inference.errors import InvalidRequestError, ModelFormatError
 
@@ -121,3 +124,43 @@ def test_a_file_that_became_shorter(tmp_path: Path) -> None:
     path.write_bytes(b"a")
     with pytest.raises(InvalidRequestError, match="shorter"):
         blob.read(0, 100)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_locations_of_any_bytes(before: bytes, after: bytes) -> None:
+    assert isinstance(locations(before + after), frozenset)
+    entry = b"\x0a\x08location\x12\x05a.bin"
+    # Where the bytes are no protobuf, or a field that holds the entry whole, it is found.
+    field = b"\x0a" + bytes([len(entry)]) + entry
+    assert "a.bin" in locations(field + b"\xff" + before)
+
+
+def test_locations_beside_large_weights() -> None:
+    rng = np.random.default_rng(1)
+    inline = numpy_helper.from_array(rng.random(100_000, np.float32), "inline")
+    outside = numpy_helper.from_array(rng.random(10, np.float32), "outside")
+    onnx.external_data_helper.set_external_data(outside, "weights.bin")
+    outside.ClearField("raw_data")
+    # A large tensor's entry, beside other large fields.
+    strange = numpy_helper.from_array(rng.random(100_000, np.float32), "strange")
+    onnx.external_data_helper.set_external_data(strange, "folder/more.bin")
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["inner"], ["b"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)],
+        [onnx.TensorProto.FromString(outside.SerializeToString())],
+    )
+    branch.initializer[0].name = "inner"
+    branch.initializer[0].external_data[0].value = "branch.bin"
+    graph = helper.make_graph(
+        [helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)],
+        "g",
+        [helper.make_tensor_value_info("c", TensorProto.BOOL, [])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [inline, outside, strange],
+    )
+    content = helper.make_model(graph).SerializeToString()
+    assert locations(content) == {"weights.bin", "folder/more.bin", "branch.bin"}
+    # A file cut in the middle is searched whole.
+    assert "weights.bin" in locations(content[:-3])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import mmap
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeAlias
 
+from elastic_inference.client.external_data import locations
 from elastic_inference.errors import InvalidRequestError, ModelFormatError
 
 ModelSource: TypeAlias = (
@@ -19,10 +19,6 @@ ModelSource: TypeAlias = (
     "| Mapping[str, str | os.PathLike[str] | bytes | bytearray | memoryview]"
 )
 MAIN = "model.onnx"
-_CHUNK = 8 * 1024 * 1024
-# The start of an entry of TensorProto.external_data whose key is "location".
-_LOCATION = b"\x0a\x08location\x12"
-_MAX_LOCATION = 4096
 # A file changed less than this before may change again without its times showing it.
 _SETTLED_NS = 2_000_000_000
 _MAX_REMEMBERED = 64
@@ -110,8 +106,7 @@ def _blob(source: object) -> Blob:
         return _blob_of_file(os.fspath(source))
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
-        locations = frozenset(_locations(data))
-        return Blob(hashlib.sha256(data).hexdigest(), len(data), locations, "", data)
+        return Blob(hashlib.sha256(data).hexdigest(), len(data), locations(data), "", data)
     raise InvalidRequestError(
         f"A model cannot be loaded from {type(source).__name__}.",
         next_step="Give a path, bytes or an open binary file.",
@@ -144,46 +139,17 @@ def _blob_of_file(path: str) -> Blob:
 
 
 def _scan(file: IO[bytes], size: int) -> tuple[str, frozenset[str]]:
-    """Hash and external data locations, in one pass that takes no memory of its own."""
-    digest = hashlib.sha256()
-    locations: set[str] = set()
+    """Hash and external data locations, in no memory of its own."""
     if size == 0:
-        return digest.hexdigest(), frozenset()
-    overlap = len(_LOCATION) + _MAX_LOCATION + 2
-    with (
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as view,
-    ):
-        for at in range(0, len(view), _CHUNK):
-            with view[at : at + _CHUNK] as chunk:
-                digest.update(chunk)
-            locations.update(_locations(mapped[at : at + _CHUNK + overlap]))
-    return digest.hexdigest(), frozenset(locations)
+        return hashlib.sha256().hexdigest(), frozenset()
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return hashlib.sha256(mapped).hexdigest(), locations(mapped)
 
 
-def _locations(data: bytes) -> Iterator[str]:
-    """What follows the key "location" wherever those bytes stand.
-
-    It may find too much in weights; what is needed and missing the accelerator says.
-    """
-    at = data.find(_LOCATION)
-    while at >= 0:
-        at += len(_LOCATION)
-        size = data[at] if at < len(data) else 0
-        start = at + 1
-        if size & 0x80 and start < len(data):
-            size = size & 0x7F | data[start] << 7
-            start += 1
-        if 0 < size <= _MAX_LOCATION and start + size <= len(data):
-            with contextlib.suppress(UnicodeDecodeError):
-                yield data[start : start + size].decode()
-        at = data.find(_LOCATION, at)
-
-
-def _external(model: Path, locations: frozenset[str]) -> dict[str, Blob]:
+def _external(model: Path, names: frozenset[str]) -> dict[str, Blob]:
     """The external data files of the model at `model`, none outside its folder."""
     found: dict[str, Blob] = {}
-    for location in sorted(locations):
+    for location in sorted(names):
         pure = PurePosixPath(location)
         if pure.is_absolute() or ".." in pure.parts or "\0" in location:
             continue
