@@ -62,13 +62,38 @@ def wire(served: AcceleratorProcess) -> Iterator[Wire]:
             assert infer(other, "double").tolist() == (X * 2).tolist()
 
 
-def infer(wire: Wire, model: str, array: np.ndarray = X) -> np.ndarray:
+def nonzero_model() -> bytes:
+    """`y = indices of the elements of x that are not zero`: its shape depends on values."""
+    graph = helper.make_graph(
+        [helper.make_node("NonZero", ["x"], ["y"])],
+        "nonzero",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [2, "m"])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def infer_int64(wire: Wire, model: str, array: np.ndarray) -> np.ndarray:
+    body, length = infer_body(array)
+    headers = (f"Inference-Header-Content-Length: {length}",)
+    status, fields, answer = wire.request(
+        "POST", f"/v2/models/{model}/infer", body, headers=headers, token=None
+    )
+    assert status == 200, answer
+    size = int(fields["inference-header-content-length"])
+    shape = json.loads(answer[:size])["outputs"][0]["shape"]
+    return np.frombuffer(answer[size:], np.int64).reshape(shape)
+
+
+def infer(wire: Wire, model: str, array: np.ndarray = X, *, token: str | None = "") -> np.ndarray:
     body, length = infer_body(array)
     status, headers, answer = wire.request(
         "POST",
         f"/v2/models/{model}/infer",
         body,
         headers=(f"Inference-Header-Content-Length: {length}",),
+        token=token,
     )
     assert status == 200, answer
     return read_output(headers, answer)
@@ -181,6 +206,35 @@ class TestInference:
             assert status == 200
             size = int(headers["inference-header-content-length"])
             assert json.loads(answer[:size])["id"] == number
+
+    def test_known_requests_are_still_checked(self, wire: Wire) -> None:
+        """What is remembered of a request is its form alone."""
+        load(wire.process, "changing", scale_model(5))
+        token = wire.process.token(lifetime=5.0)
+        assert wire.request("GET", "/v2", token=token)[0] == 200
+        answers = [infer(wire, "changing", array, token=None) for array in (X, X + 1, X * 0)]
+        assert [answer.tolist() for answer in answers] == [
+            (array * 5).tolist() for array in (X, X + 1, X * 0)
+        ]
+        load(wire.process, "changing", scale_model(7))
+        assert infer(wire, "changing", token=None).tolist() == (X * 7).tolist()
+        wire.request("POST", "/v2/repository/models/changing/unload", b"{}", token=None)
+        body, length = infer_body(X)
+        headers = (f"Inference-Header-Content-Length: {length}",)
+        path = "/v2/models/changing/infer"
+        assert wire.request("POST", path, body, headers=headers, token=None)[0] == 404
+        load(wire.process, "changing", scale_model(9))
+        status = 200
+        while status == 200:
+            status = wire.request("POST", path, body, headers=headers, token=None)[0]
+        assert status == 401, "the grant ends for known requests too"
+
+    def test_known_requests_may_have_outputs_of_other_shapes(self, wire: Wire) -> None:
+        load(wire.process, "nonzero", nonzero_model())
+        assert wire.request("GET", "/v2")[0] == 200
+        for array in (X, X, X * 0, X, X * 0 + 1):
+            found = infer_int64(wire, "nonzero", array)
+            assert found.tolist() == np.stack(np.nonzero(array)).tolist()
 
     def test_chunked_and_compressed_bodies(self, wire: Wire) -> None:
         body, length = infer_body(X)

@@ -76,7 +76,13 @@ def infer_shared(wire: Wire, region: str, *, out: str | None = None, offset: int
 
 
 def ask_shared(
-    wire: Wire, region: str, *, out: str | None = None, offset: int = 0
+    wire: Wire,
+    region: str,
+    *,
+    out: str | None = None,
+    offset: int = 0,
+    headers: tuple[str, ...] = (CLIENT,),
+    token: str | None = "",
 ) -> tuple[int, dict[str, str], bytes]:
     where = {
         "shared_memory_region": region,
@@ -92,7 +98,11 @@ def ask_shared(
             "elastic_inference_output_byte_size": 64,
         }
     return wire.request(
-        "POST", "/v2/models/double/infer", json.dumps(request).encode(), headers=(CLIENT,)
+        "POST",
+        "/v2/models/double/infer",
+        json.dumps(request).encode(),
+        headers=headers,
+        token=token,
     )
 
 
@@ -107,6 +117,23 @@ def test_input_and_output_in_a_memfd(wire: Wire) -> None:
             assert memory[64:80] == (X * 2 * factor).tobytes()
         assert wire.request("DELETE", "/v2/elastic-inference/memory/mine")[0] == 200
         assert ask_shared(wire, "mine")[0] == 400
+
+
+def test_known_requests_see_what_the_memory_holds_now(wire: Wire) -> None:
+    with memfd(4096) as (descriptor, memory):
+        assert offer(wire, "known", [descriptor])[0] == 200
+        for out in ("known", None):
+            for factor in (1, 10, 100):
+                memory[0:16] = (X * factor).tobytes()
+                status, _, body = ask_shared(wire, "known", out=out, headers=(), token=None)
+                assert status == 200
+                expected = X * 2 * factor
+                if out is None:
+                    assert json.loads(body)["outputs"][0]["data"] == expected.ravel().tolist()
+                else:
+                    assert memory[64:80] == expected.tobytes()
+        assert wire.request("DELETE", "/v2/elastic-inference/memory/known", token=None)[0] == 200
+        assert ask_shared(wire, "known", headers=(), token=None)[0] == 400
 
 
 def test_regions_belong_to_their_client(wire: Wire, served: AcceleratorProcess) -> None:

@@ -26,6 +26,7 @@ from elastic_inference.protocol.inference import ALIGNMENT
 from elastic_inference.protocol.tensors import Buffer
 
 HEAD_READ = 4096
+_TLS_RECORD = 16384
 _SMALL = 65536
 _PIECE = 8 * 1024 * 1024
 _MAX_CHUNK_LINE = 256
@@ -42,6 +43,9 @@ class Channel:
     Attributes:
         since: monotonic time of the last progress; the watchdog compares it.
         patience: how many seconds may pass from `since` until the watchdog cuts the line.
+        head: the next request begins at its start.
+        buffered: how many of its bytes have come already.
+        head_read: how many bytes are read at most while a head is looked for.
     """
 
     def __init__(self, sock: socket.socket, max_head: int) -> None:
@@ -50,14 +54,14 @@ class Channel:
         self.is_unix = sock.family == socket.AF_UNIX
         self.since = time.monotonic()
         self.patience = float("inf")
-        self._head = bytearray(max_head + HEAD_READ)
-        self._head_view = memoryview(self._head)
+        self.head = bytearray(max_head + _TLS_RECORD)
+        self._head_view = memoryview(self.head)
         self._max_head = max_head
-        self._have = 0
+        self.buffered = 0
         self._body: Buffer = memoryview(b"")
         # A whole TLS record at a time; on a plain socket little, so that most of a large body
         # lands in its own buffer at once.
-        self._head_read = 16384 if self.is_tls else HEAD_READ
+        self.head_read = _TLS_RECORD if self.is_tls else HEAD_READ
         self._receive = self._receiver()
 
     def _receiver(self) -> Callable[[Buffer], int]:
@@ -70,6 +74,30 @@ class Channel:
         recv_into, wait_all = sock.recv_into, socket.MSG_WAITALL
         return lambda target: recv_into(target, 0, wait_all)
 
+    def receive_first(self, idle: float, patience: float) -> int:
+        """Wait for the next request; how many bytes of it came at once.
+
+        Args:
+            idle: seconds to wait.
+            patience: seconds from then until its head must be whole.
+
+        Raises:
+            ConnectionClosedError: the other end closed the connection.
+        """
+        self.patience = idle
+        self.since = time.monotonic()
+        count = self.sock.recv_into(self._head_view[: self.head_read])
+        if not count:
+            raise ConnectionClosedError
+        self.patience = patience
+        self.since = time.monotonic()
+        self.buffered = count
+        return count
+
+    def take_first(self) -> None:
+        """All bytes that came were one request, and it is done with."""
+        self.buffered = 0
+
     def read_head(self, idle: float, patience: float) -> bytes:
         """The next request's head, without the empty line.
 
@@ -81,33 +109,25 @@ class Channel:
             ConnectionClosedError: the other end closed the connection.
             PayloadTooLargeError: the head is over its limit.
         """
-        head, view = self._head, self._head_view
-        have = self._have
-        end = head.find(b"\r\n\r\n", 0, have) if have else -1
-        started = have > 0
-        if not started:
-            self.patience = idle
-            self.since = time.monotonic()
+        head, view = self.head, self._head_view
+        have = self.buffered or self.receive_first(idle, patience)
+        end = head.find(b"\r\n\r\n", 0, have)
         while end < 0:
             if have > self._max_head:
                 raise PayloadTooLargeError(
                     f"The request's head is larger than {self._max_head} bytes.",
                     next_step="The limit is EI_MAX_HEAD.",
                 )
-            count = self.sock.recv_into(view[have : have + self._head_read])
+            count = self.sock.recv_into(view[have : have + self.head_read])
             if not count:
                 raise ConnectionClosedError
-            if not started:
-                started = True
-                self.patience = patience
-                self.since = time.monotonic()
             have += count
             end = head.find(b"\r\n\r\n", max(0, have - count - 3), have)
         raw = bytes(view[:end])
         rest = have - end - 4
         if rest:
             head[:rest] = head[end + 4 : have]
-        self._have = rest
+        self.buffered = rest
         return raw
 
     def read_body(self, length: int, lead: int) -> tuple[Buffer, int]:
@@ -124,7 +144,7 @@ class Channel:
         body = self._body
         if total >= len(body):
             body = self._body = self._new_buffer(total + 1)
-        taken = min(self._have, length)
+        taken = min(self.buffered, length)
         body[pad : pad + taken] = self._head_view[:taken]
         self._consume(taken)
         at = pad + taken
@@ -138,10 +158,10 @@ class Channel:
         return body, pad
 
     def _consume(self, count: int) -> None:
-        rest = self._have - count
+        rest = self.buffered - count
         if rest:
-            self._head[:rest] = self._head[count : self._have]
-        self._have = rest
+            self.head[:rest] = self.head[count : self.buffered]
+        self.buffered = rest
 
     @staticmethod
     def _new_buffer(size: int) -> Buffer:
@@ -163,8 +183,8 @@ class Channel:
 
     def read_some(self, most: int) -> Buffer:
         """From 1 to `most` bytes; valid until the next call."""
-        if self._have:
-            count = min(self._have, most)
+        if self.buffered:
+            count = min(self.buffered, most)
             piece = memoryview(bytes(self._head_view[:count]))
             self._consume(count)
             return piece
@@ -192,7 +212,7 @@ class Channel:
         Raises:
             InvalidRequestError: no descriptor came, or more than one.
         """
-        if self._have:
+        if self.buffered:
             raise InvalidRequestError("The byte must not be sent before 100 Continue.")
         descriptors = array.array("i")
         data, ancillary, _, _ = self.sock.recvmsg(1, socket.CMSG_SPACE(4 * descriptors.itemsize))
@@ -211,7 +231,7 @@ class Channel:
         """Send a head and the buffers that follow it."""
         size = sum(len(buffer) for buffer in buffers)
         if size <= (_SMALL if self.is_tls else 16384):
-            self.sock.sendall(b"".join((head, *buffers)) if buffers else head)
+            self.send_small(b"".join((head, *buffers)) if buffers else head)
             return
         if self.is_tls:
             self.sock.sendall(head)
@@ -225,6 +245,17 @@ class Channel:
             else:
                 self._send_pieces(buffer[sent:])
                 sent = 0
+
+    def send_small(self, data: bytes) -> None:
+        """Send what is not worth a view."""
+        sock = self.sock
+        if isinstance(sock, ssl.SSLSocket):
+            # One call less than sendall, which goes on only if a record did not take it all.
+            sent = sock.write(data)
+            if sent == len(data):
+                return
+            data = data[sent:]
+        sock.sendall(data)
 
     def _send_pieces(self, buffer: Buffer) -> None:
         for at in range(0, len(buffer), _PIECE):

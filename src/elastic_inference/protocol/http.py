@@ -17,6 +17,7 @@ MAX_HEADERS = 100
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _TARGET = re.compile(rb"/[!-~]*")
+_SPECIAL = {b"authorization", b"ei-client", b"ei-timing"}
 _FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
@@ -36,6 +37,7 @@ class RequestHead:
         headers: all fields, lower-case names; of repeated ones the last.
         is_infer: POST …/infer.
         is_plain_infer: and its body comes at once, as it is: what the fast path takes.
+        is_usual: nothing in it asks for a special treatment of this one request.
     """
 
     method: str
@@ -49,6 +51,7 @@ class RequestHead:
     headers: dict[bytes, bytes]
     is_infer: bool
     is_plain_infer: bool
+    is_usual: bool
 
 
 def split_authorization(head: bytes) -> tuple[bytes, bytes | None]:
@@ -107,6 +110,7 @@ def parse_request_head(head: bytes) -> RequestHead:
         and bool(length)
         and not expect_continue
         and b"content-encoding" not in headers,
+        is_usual=keep_alive and not (headers.keys() & _SPECIAL),
     )
 
 
