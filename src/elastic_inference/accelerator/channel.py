@@ -146,7 +146,7 @@ class Channel:
             body = self._body = self._new_buffer(total + 1)
         taken = min(self.buffered, length)
         body[pad : pad + taken] = self._head_view[:taken]
-        self._consume(taken)
+        self.skip(taken)
         at = pad + taken
         receive = self._receive
         while at < total:
@@ -157,7 +157,8 @@ class Channel:
             self.since = time.monotonic()
         return body, pad
 
-    def _consume(self, count: int) -> None:
+    def skip(self, count: int) -> None:
+        """Pass over bytes that came already."""
         rest = self.buffered - count
         if rest:
             self.head[:rest] = self.head[count : self.buffered]
@@ -186,7 +187,7 @@ class Channel:
         if self.buffered:
             count = min(self.buffered, most)
             piece = memoryview(bytes(self._head_view[:count]))
-            self._consume(count)
+            self.skip(count)
             return piece
         if not len(self._body):
             self._body = self._new_buffer(_SMALL)

@@ -21,7 +21,7 @@ from elastic_inference.accelerator.channel import (
 )
 from elastic_inference.accelerator.clients import ClientSession
 from elastic_inference.accelerator.dataplane import DataPlane
-from elastic_inference.accelerator.repeat import Repeat
+from elastic_inference.accelerator.repeat import Repeat, shapes_of
 from elastic_inference.accelerator.routes import Call, find
 from elastic_inference.accelerator.statistics import Counter
 from elastic_inference.errors import (
@@ -143,8 +143,7 @@ class Connection:
         if repeat is not None and not channel.buffered:
             count = channel.receive_first(limits.idle_timeout, limits.receive_timeout)
             self.busy = True
-            known = count == repeat.total and channel.head.startswith(repeat.prefix)
-            if known and self._still_holds(repeat):
+            if repeat.came(channel.head, count) and self._still_holds(repeat):
                 return self._infer_again(repeat)
         try:
             raw = channel.read_head(limits.idle_timeout, limits.receive_timeout)
@@ -178,52 +177,40 @@ class Connection:
         """An inference with a known request: the fastest path."""
         channel = self.channel
         began = channel.since
-        channel.patience = _FOREVER
         request = repeat.request
         try:
-            feeds = repeat.feeds(channel.head, self._session.regions)
+            feeds = repeat.feeds(channel, self._session.regions)
+            received = began if repeat.whole else time.monotonic()
+            channel.patience = _FOREVER
             values = repeat.entry.run(request.signature, feeds, request.output_names)
         except Exception as error:  # noqa: BLE001 - sorted out in one place
-            channel.take_first()
             return self._failed(repeat.head, self._cause(error), repeat.name, began)
-        channel.take_first()
         if not repeat.fits(values):
-            return self._answer_otherwise(repeat, values, began)
+            return self._answer_otherwise(repeat, values, began, received)
         computed = channel.since = time.monotonic()
         channel.patience = self._limits.send_timeout
-        channel.send_small(
-            b"".join([repeat.answer, *[value.tobytes() for value in values]])  # type: ignore[union-attr]  # arrays
-        )
-        counter = repeat.counter
-        counter.requests += 1
-        counter.compute += computed - began
-        counter.send += time.monotonic() - computed
-        counter.bytes_in += repeat.total
-        counter.bytes_out += repeat.body
-        counter.last = time.time()
+        repeat.send(channel, values)
+        size = repeat.total - repeat.head_length
+        repeat.counter.count(received - began, computed - received, computed, size, repeat.body)
         return True
 
-    def _answer_otherwise(self, repeat: Repeat, values: Sequence[Value], began: float) -> bool:
+    def _answer_otherwise(
+        self, repeat: Repeat, values: Sequence[Value], began: float, received: float
+    ) -> bool:
         """Answer a known request whose outputs have other shapes than before."""
         computed = time.monotonic()
         request = repeat.request
         specs = repeat.entry.specs(request.output_names)
-        regions = self._session.regions
         model = (repeat.name, self._plane.check_version(repeat.head.path))
         try:
-            response = write_response(request, model, specs, values, regions)
+            response = write_response(request, model, specs, values, self._session.regions)
         except ElasticInferenceError as error:
             return self._failed(repeat.head, error, repeat.name, began)
-        answer, size = self._respond(repeat.head, response, (0.0, computed - began))
-        repeat.answer, repeat.body = answer, size
-        repeat.shapes = [value.shape for value in values]  # type: ignore[union-attr]  # arrays
-        counter = repeat.counter
-        counter.requests += 1
-        counter.compute += computed - began
-        counter.send += time.monotonic() - computed
-        counter.bytes_in += repeat.total
-        counter.bytes_out += size
-        counter.last = time.time()
+        times = (received - began, computed - received)
+        repeat.answer, repeat.body = self._respond(repeat.head, response, times)
+        repeat.shapes = shapes_of(values)
+        size = repeat.total - repeat.head_length
+        repeat.counter.count(*times, computed, size, repeat.body)
         return True
 
     def _authorise(self, head: RequestHead, authorization: bytes | None) -> None:
@@ -312,23 +299,25 @@ class Connection:
         times = (received - began, computed - received)
         answer, size = self._respond(head, response, times)
         counter = self._counter(name)
-        counter.requests += 1
-        counter.receive += times[0]
-        counter.compute += times[1]
-        counter.send += time.monotonic() - computed
-        counter.bytes_in += length
-        counter.bytes_out += size
-        counter.last = time.time()
+        counter.count(*times, computed, length, size)
         if length > _KEEP_BUFFER:
             self.channel.release_buffer(_KEEP_BUFFER)
         if self._first and not raw_id and Repeat.allowed(request, values, response):
-            prefix = self._first + raw
-            total = len(prefix) + request.binary_bytes
-            if total <= self.channel.head_read:
-                shapes = [value.shape for value in values]  # type: ignore[union-attr]  # arrays
-                self._repeat = Repeat(
-                    prefix, total, head, request, name, entry, shapes, answer, size, counter
-                )
+            total = len(self._first) + length
+            self._repeat = Repeat(
+                prefix=self._first + raw,
+                head_length=len(self._first),
+                total=total,
+                whole=total <= self.channel.head_read,
+                head=head,
+                request=request,
+                name=name,
+                entry=entry,
+                shapes=shapes_of(values),
+                answer=answer,
+                body=size,
+                counter=counter,
+            )
         return head.keep_alive
 
     def _respond(

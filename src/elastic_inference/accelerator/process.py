@@ -43,12 +43,12 @@ class AcceleratorProcess:
             signal.signal(number, lambda *_: self._stop.set())
         # The parts that load the engine are imported here, so that a wrong configuration and
         # the detached start answer at once.
-        from elastic_inference.accelerator import build  # noqa: PLC0415
+        from elastic_inference.accelerator import assembly  # noqa: PLC0415
         from elastic_inference.accelerator.handover import Handover  # noqa: PLC0415
         from elastic_inference.accelerator.server import Server, tls_context  # noqa: PLC0415
         from elastic_inference.accelerator.sockets import listen_tcp, listen_unix  # noqa: PLC0415
 
-        plane = build.data_plane(config)
+        plane = assembly.data_plane(config)
         tls = None
         if config.certificate is not None and config.private_key is not None:
             tls = tls_context(str(config.certificate), str(config.private_key))

@@ -1,9 +1,9 @@
 """A request that came before: the same bytes, but for its tensors.
 
-An application calls one model with one shape again and again. Its small requests are then
-recognised by their first bytes, and all that follows from those is known: where the tensors
-are, which model runs, how the answer begins. A request that carries an authorisation is never
-remembered; the connection's grant is checked each time.
+An application calls one model with one shape again and again. Its requests are then recognised
+by their first bytes, and all that follows from those is known: where the tensors are, which
+model runs, how the answer begins. A request that carries an authorisation is never remembered;
+the connection's grant is checked each time.
 """
 
 from __future__ import annotations
@@ -13,20 +13,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elastic_inference.accelerator.channel import Channel
 from elastic_inference.accelerator.models import Entry
 from elastic_inference.accelerator.statistics import Counter
 from elastic_inference.protocol.http import RequestHead
 from elastic_inference.protocol.inference import InferRequest, InferResponse, Regions, read_inputs
-from elastic_inference.protocol.tensors import Value
+from elastic_inference.protocol.tensors import Value, encode_tensor
+
+_SMALL = 16384
 
 
 @dataclass(slots=True)
 class Repeat:
-    """What is known about the last small request of a connection.
+    """What is known about the last inference of a connection.
 
     Attributes:
         prefix: its bytes up to the tensors.
-        total: how many bytes it has.
+        head_length: how many of them are not the body's.
+        total: how many bytes the request has.
+        whole: it is so small that it usually comes in one piece.
         name: the model's, as the request says it.
         entry: the model that this name stood for.
         shapes: of the outputs.
@@ -36,7 +41,9 @@ class Repeat:
     """
 
     prefix: bytes
+    head_length: int
     total: int
+    whole: bool
     head: RequestHead
     request: InferRequest
     name: str
@@ -46,20 +53,34 @@ class Repeat:
     body: int
     counter: Counter
 
-    def feeds(self, buffer: bytearray, regions: Regions) -> dict[str, Value]:
-        """The input values of a request that lies at the start of `buffer`."""
-        tensors = buffer[len(self.prefix) : self.total]
+    def came(self, buffer: bytearray, count: int) -> bool:
+        """Whether the `count` bytes in `buffer` are this request, or begin it."""
+        wanted = count == self.total if self.whole else count >= len(self.prefix)
+        return wanted and buffer.startswith(self.prefix)
+
+    def feeds(self, channel: Channel, regions: Regions) -> dict[str, Value]:
+        """The input values of the request that `came`; nothing of it is left to read then."""
         request = self.request
-        if request.direct:
-            return {
-                slot.name: np.ndarray(slot.shape, slot.dtype, tensors, slot.offset)
-                for slot in request.inputs
-            }
-        return read_inputs(request, memoryview(tensors), 0, regions)
+        if self.whole:
+            tensors = memoryview(channel.head[len(self.prefix) : self.total])
+            channel.take_first()
+            return read_inputs(request, tensors, 0, regions)
+        json_length = len(self.prefix) - self.head_length
+        channel.skip(self.head_length)
+        body, at = channel.read_body(self.total - self.head_length, json_length)
+        return read_inputs(request, body, at + json_length, regions)
 
     def fits(self, values: Sequence[Value]) -> bool:
         """Whether `answer` is the beginning of the answer with these outputs."""
-        return [value.shape for value in values] == self.shapes  # type: ignore[union-attr]  # arrays
+        return shapes_of(values) == self.shapes
+
+    def send(self, channel: Channel, values: Sequence[Value]) -> None:
+        """Send the answer with these outputs, which `fits` them."""
+        if self.body <= _SMALL:
+            parts = [value.tobytes() for value in values]  # type: ignore[union-attr]  # arrays
+            channel.send_small(b"".join([self.answer, *parts]))
+        else:
+            channel.send(self.answer, [encode_tensor(value) for value in values])  # type: ignore[arg-type]  # arrays
 
     @staticmethod
     def allowed(request: InferRequest, values: Sequence[Value], response: InferResponse) -> bool:
@@ -70,3 +91,8 @@ class Repeat:
             and all(slot.nbytes for slot in request.inputs)
             and all(isinstance(each, np.ndarray) and not each.dtype.hasobject for each in values)
         )
+
+
+def shapes_of(values: Sequence[Value]) -> list[tuple[int, ...]]:
+    """The shapes of arrays."""
+    return [value.shape for value in values]  # type: ignore[union-attr]  # arrays, by `allowed`

@@ -25,6 +25,18 @@ class Counter:
     bytes_out: int = 0
     last: float = 0.0
 
+    def count(
+        self, receive: float, compute: float, computed: float, bytes_in: int, bytes_out: int
+    ) -> None:
+        """Count an inference that was answered just now; `computed` is a monotonic time."""
+        self.requests += 1
+        self.receive += receive
+        self.compute += compute
+        self.send += time.monotonic() - computed
+        self.bytes_in += bytes_in
+        self.bytes_out += bytes_out
+        self.last = time.time()
+
     def add(self, other: Counter) -> None:
         for name in _SUMMED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
