@@ -210,6 +210,11 @@ def test_wrong_inputs_are_explained_and_nothing_is_lost(attach: Attach) -> None:
         np.testing.assert_array_equal(model.run({"x": x})[0], x * 2)
     with pytest.raises(InvalidRequestError):
         model.run({"x": x}, ["no such output"])
+    for mistake in ([x], None, 5):
+        with pytest.raises((AttributeError, TypeError)):
+            model.run(mistake)  # type: ignore[arg-type]  # what a caller may still do
+    # All of it on the one connection.
+    assert len(accelerator._link._connections) == len(accelerator._link.idle) == 1
 
 
 def test_a_model_that_is_none(attach: Attach) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,10 +68,15 @@ class Connection:
     # -- the fast path ---------------------------------------------------------------------
 
     def infer(
-        self, planner: Planner, feeds: Mapping[str, Value], outputs: Iterable[str] | None
+        self, planner: Planner, feeds: Mapping[str, Value], outputs: tuple[str, ...] | None
     ) -> list[Value]:
         """One inference; see `Model.run`."""
-        return self.infer_plan(plan_for(planner, feeds, outputs), feeds)
+        try:
+            plan = plan_for(planner, feeds, outputs)
+        except Exception:
+            self.usable = True  # Nothing was sent.
+            raise
+        return self.infer_plan(plan, feeds)
 
     def infer_plan(self, plan: Plan, feeds: Mapping[str, Value]) -> list[Value]:
         """One inference with its plan, all tensors in the body."""
@@ -292,11 +297,9 @@ class Connection:
             self._socket.close()
 
 
-def plan_for(planner: Planner, feeds: Mapping[str, Value], outputs: Iterable[str] | None) -> Plan:
+def plan_for(planner: Planner, feeds: Mapping[str, Value], outputs: tuple[str, ...] | None) -> Plan:
     """The plan for these inputs, made if there is none yet."""
-    key: Any = None
-    if outputs is not None:
-        key = outputs = tuple(outputs)
+    key: Any = outputs
     try:
         for name, x in feeds.items():
             key = (key, name, x.dtype, x.shape)  # type: ignore[union-attr]  # what is no array has no dtype

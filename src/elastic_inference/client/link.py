@@ -165,10 +165,13 @@ class Link:
     def give_back(self, connection: Connection) -> None:
         """Nobody uses `connection` any more."""
         connection.deadline = NEVER
-        if self._closed or connection not in self._connections:
-            self.drop(connection)
-        else:
+        if connection in self._connections:
             self.idle.append(connection)
+        else:
+            self.drop(connection)
+        # Looked at last: a close that came meanwhile has not seen this connection.
+        if self._closed:
+            self._drop_idle()
 
     def drop(self, connection: Connection) -> None:
         """Close a connection that cannot be used again."""
@@ -180,6 +183,11 @@ class Link:
                 self._gone[1] += connection.wall_ns
         self._watchdog.forget(connection)
         connection.close()
+
+    def _drop_idle(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self.drop(self.idle.pop())
 
     # -- attaching -------------------------------------------------------------------------
 
@@ -274,8 +282,7 @@ class Link:
         try:
             if self.generation != generation:
                 return
-            while self.idle:
-                self.drop(self.idle.pop())
+            self._drop_idle()
             self._forget_regions()
             connection = self._reach(deadline, cause)
             self.generation += 1
@@ -445,8 +452,8 @@ class Link:
     def farewell(self) -> None:
         """Report usage if that is quick, and close all connections."""
         self._closed = True
-        self.idle.clear()
         self._finalizer()
+        self._drop_idle()
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's connections alone and start afresh."""

@@ -79,6 +79,8 @@ class Model:
             ElasticInferenceError: any other failure.
         """
         link = self._link
+        if outputs is not None:
+            outputs = tuple(outputs)
         began = time.perf_counter_ns()
         connection: Connection | None = None
         try:
@@ -104,15 +106,13 @@ class Model:
         connection: Connection | None,
         error: Exception,
         feeds: Mapping[str, Value],
-        outputs: Iterable[str] | None,
+        outputs: tuple[str, ...] | None,
         began: int,
     ) -> list[Value]:
         if self._closed:
             if connection is not None:
                 self._link.drop(connection)
             raise UnavailableError("The model was closed by this process.") from error
-        feeds = dict(feeds)
-        outputs = None if outputs is None else tuple(outputs)
 
         def work(another: Connection) -> list[Value]:
             values = another.infer(self._planner, feeds, outputs)

@@ -7,7 +7,7 @@ for. Everything but the tensors' bytes is in it already.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -147,7 +147,7 @@ class Planner:
         self._inputs = {spec.name: spec for spec in inputs}
         self._outputs = tuple(spec.name for spec in outputs)
 
-    def make(self, key: Any, feeds: Mapping[str, Value], outputs: Iterable[str] | None) -> Plan:
+    def make(self, key: Any, feeds: Mapping[str, Value], outputs: tuple[str, ...] | None) -> Plan:
         """A plan for `feeds`; remembered under `key` where it can be used again.
 
         Raises:
@@ -167,7 +167,7 @@ class Planner:
                 entry, parts = self._encode(name, value)
                 entries.append(entry)
                 buffers.extend(parts)
-        wanted = self._outputs if outputs is None else tuple(outputs)
+        wanted = self._outputs if outputs is None else outputs
         size = sum(entry["parameters"]["binary_data_size"] for entry in entries)
         asked = None if outputs is None else wanted
         plan = Plan(

@@ -12,7 +12,7 @@ import os
 import socket
 import uuid
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -112,9 +112,13 @@ class SharedConnection(Connection):
         self._window = (0, 0)
 
     def infer(
-        self, planner: Planner, feeds: Mapping[str, Value], outputs: Iterable[str] | None
+        self, planner: Planner, feeds: Mapping[str, Value], outputs: tuple[str, ...] | None
     ) -> list[Value]:
-        plan = plan_for(planner, feeds, outputs)
+        try:
+            plan = plan_for(planner, feeds, outputs)
+        except Exception:
+            self.usable = True  # Nothing was sent.
+            raise
         large = plan.input_bytes >= SHARED or plan.output_bytes >= SHARED
         if not large or plan.buffers is not None or plan.convert:
             return self.infer_plan(plan, feeds)
