@@ -234,6 +234,7 @@ class Model:
         self.providers: tuple[str, ...] = ()
         self.source = "direct"
         self.mapped_bytes = 0
+        self.unfinished = False
         self.meter = meter
         self.needs = 0
         self.runs = 0
@@ -242,6 +243,12 @@ class Model:
         self.runs += 1
         self.meter.value = max(self.meter.value, self.needs)
         return [feeds, outputs]
+
+    def finish(self) -> None:
+        self.unfinished = False
+
+    def skip(self) -> None:
+        self.unfinished = False
 
     def close(self) -> None:
         self.meter.value = 0

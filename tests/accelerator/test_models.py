@@ -137,7 +137,7 @@ def test_a_failed_load_fails_for_all_who_wait_and_can_be_repeated(pool: Pool) ->
     began, go = threading.Event(), threading.Event()
     real = pool.engine.load
 
-    def failing(*_: Any) -> Any:
+    def failing(*_: Any, **__: Any) -> Any:
         began.set()
         go.wait()
         raise ModelFormatError("It is broken.")
@@ -171,10 +171,10 @@ def test_who_waits_too_long_for_anothers_load_is_told(tmp_path: Path) -> None:
     began, go = threading.Event(), threading.Event()
     real = pool.engine.load
 
-    def slow(*arguments: Any) -> Any:
+    def slow(*arguments: Any, **options: Any) -> Any:
         began.set()
         go.wait()
-        return real(*arguments)
+        return real(*arguments, **options)
 
     pool.engine.load = slow
     thread = threading.Thread(target=pool.load)
@@ -445,7 +445,7 @@ from pathlib import Path
 from tests.accelerator.test_models import Pool
 pool = Pool(Path(sys.argv[1]))
 models = pool.start()
-pool.engine.load = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+pool.engine.load = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 models.restore() if sys.argv[2] == "restore" else pool.load()
 """
 

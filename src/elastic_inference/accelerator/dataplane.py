@@ -87,6 +87,7 @@ class DataPlane:
     def start_draining(self) -> None:
         """Refuse new work from now on; what runs goes on."""
         self._draining = True
+        self.models.stop_preparing()
 
     def check_open(self) -> None:
         """Raise UnavailableError once the accelerator is draining."""
@@ -145,6 +146,7 @@ class DataPlane:
                 "domains": dict(self.engine.domains),
             },
             "models": len(self.models),
+            "preparing": self.models.preparing,
             "version": __version__,
             "pid": os.getpid(),
             "boot_id": boot_id(),

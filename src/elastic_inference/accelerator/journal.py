@@ -32,7 +32,8 @@ class JournalModel:
     """A model that was loaded, or was being loaded.
 
     Attributes:
-        attempts: loads that began and did not end; above 0 only if the process died in them.
+        attempts: loads that began and did not end, with the preparing that follows some of
+            them; above 0 only if the process died in them.
     """
 
     handle: str

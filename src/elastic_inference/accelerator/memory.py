@@ -4,8 +4,9 @@ On a CPU the process itself is the slice: used is its anonymous memory above the
 which is taken once the engine is imported, plus the weights that loaded models map from files.
 On a GPU it is the device memory of the process. A load or call is judged by what it leaves
 behind: the engine's arena keeps its peak, so one measured call of a signature answers for all
-later ones. RLIMIT_DATA only stops what runs away before it can be measured: it counts address
-space that is never touched.
+later ones. Whoever would be turned away first has models that can be made smaller finished (see
+`LoadedModel.finish`). RLIMIT_DATA only stops what runs away before it can be measured: it
+counts address space that is never touched.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 import os
 import resource
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from elastic_inference.accelerator.engines.base import LoadedModel
@@ -69,9 +71,12 @@ class MemoryAccount:
         self._trim = trim
         self._reader = reader or ProcessMemory()
         self._load_wait = load_wait
-        self._mapped = 0
         self._lock = threading.Lock()
-        self._loading = threading.Lock()
+        # Loads and preparations happen one at a time; a load that waits goes first.
+        self._turn = threading.Condition()
+        self._busy = False
+        self._loads_waiting = 0
+        self._trim_due = False
         self._guards: list[GuardedModel] = []
         self._soft: int | None = None
         # One item per call under way. Appending and popping are atomic; counting is not.
@@ -86,7 +91,12 @@ class MemoryAccount:
 
     def used(self) -> int:
         """Bytes in use: AcceleratorMemoryUsage."""
-        return max(0, self._reader.read() - self._baseline) + self._mapped
+        mapped = sum(guarded.model.mapped_bytes for guarded in tuple(self._guards))
+        return max(0, self._reader.read() - self._baseline) + mapped
+
+    def room(self) -> int:
+        """Bytes of the slice that are free."""
+        return max(0, self.limit - self.used())
 
     def trim(self) -> None:
         """Return unused memory to the system."""
@@ -97,6 +107,9 @@ class MemoryAccount:
 
         Calls that fit one by one can add up; call this every few seconds.
         """
+        if self._trim_due:
+            self._trim_due = False
+            self._trim()
         if self.used() > self.limit:
             self._trim()
             self._forget()
@@ -108,22 +121,26 @@ class MemoryAccount:
             AcceleratorOutOfMemoryError: it does not; everything loaded before is as it was.
             LimitExceededError: other loads took too long.
         """
-        if not self._loading.acquire(timeout=self._load_wait):
-            raise LimitExceededError(
-                "Other models are being loaded for too long.", next_step="Try again later."
-            )
-        try:
+        with self._alone():
             return self._load(size, loader)
-        finally:
-            self._loading.release()
+
+    def finish(self, guarded: GuardedModel) -> None:
+        """Finish the model, when no load is under way or waits."""
+        with self._alone(give_way=True):
+            self._finish(guarded)
+
+    def reclaim(self) -> None:
+        """Get back all memory that is to be had: finish what is not, and trim."""
+        if any(guarded.model.unfinished for guarded in tuple(self._guards)):
+            with suppress(LimitExceededError), self._alone():
+                self._finish_all()
+        else:
+            self._trim()
 
     def unload(self, guarded: GuardedModel) -> None:
         """Close the model and give its memory back. No call of it may be under way."""
-        with self._lock:
-            self._mapped -= guarded.model.mapped_bytes
-            self._guards.remove(guarded)
-        guarded.model.close()
-        self._trim()
+        self._drop(guarded)
+        self._set_backstop()
 
     def thread_started(self) -> None:
         """A connection's thread runs: its stack must not count against the backstop."""
@@ -133,11 +150,10 @@ class MemoryAccount:
         self._move_backstop(-_STACK)
 
     def _load(self, size: int, loader: Callable[[], LoadedModel]) -> GuardedModel:
-        if size + self.used() > self.limit:
-            self._trim()
-            if size + self.used() > self.limit:
+        if size > self.room():
+            self._finish_all()
+            if size > self.room():
                 raise AcceleratorOutOfMemoryError
-        self._set_backstop()
         try:
             model = loader()
         except AcceleratorOutOfMemoryError:
@@ -145,19 +161,67 @@ class MemoryAccount:
             raise
         guarded = GuardedModel(self, model)
         with self._lock:
-            self._mapped += model.mapped_bytes
             self._guards.append(guarded)
         if self._over():
-            self.unload(guarded)
+            self._drop(guarded)
             raise AcceleratorOutOfMemoryError
-        self._set_backstop()
         self._forget()
         return guarded
+
+    @contextmanager
+    def _alone(self, *, give_way: bool = False) -> Iterator[None]:
+        """Be the only one that loads or prepares, with address space for its passing peaks.
+
+        Args:
+            give_way: let every load go first, and wait for as long as that takes.
+        """
+        deadline = None if give_way else time.monotonic() + self._load_wait
+        with self._turn:
+            self._loads_waiting += not give_way
+            try:
+                while self._busy or (give_way and self._loads_waiting):
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        raise LimitExceededError(
+                            "Other models are being loaded for too long.",
+                            next_step="Try again later.",
+                        )
+                    self._turn.wait(left)
+                self._busy = True
+            finally:
+                self._loads_waiting -= not give_way
+                self._turn.notify_all()
+        self._set_backstop()
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._busy = False
+                self._turn.notify_all()
+            self._set_backstop()
+
+    def _finish(self, guarded: GuardedModel) -> None:
+        if guarded.model.unfinished:
+            guarded.model.finish()
+            self._trim()
+            # Calls under way keep what they began with for a while.
+            self._trim_due = True
+
+    def _finish_all(self) -> None:
+        for guarded in tuple(self._guards):
+            self._finish(guarded)
+        self._trim()
+
+    def _drop(self, guarded: GuardedModel) -> None:
+        with self._lock:
+            self._guards.remove(guarded)
+        guarded.model.close()
+        self._trim()
 
     def _over(self) -> bool:
         if self.used() <= self.limit:
             return False
-        self._trim()
+        self._finish_all()
         return self.used() > self.limit
 
     def _forget(self) -> None:
@@ -168,12 +232,14 @@ class MemoryAccount:
                 guarded.forget()
 
     def _set_backstop(self) -> None:
-        """Room for the rest of the slice, once more as much for passing peaks, and a margin."""
+        """Room for the rest of the slice and a margin; for a load's passing peaks the whole of it
+        once more.
+        """
         if self._soft is None:
             return
-        rest = max(0, self.limit - self.used())
+        room = self.room() + _MARGIN
         with self._lock:
-            self._soft = _data_bytes() + rest + self.limit + _MARGIN
+            self._soft = _data_bytes() + room + (self.limit if self._busy else 0)
             self._apply_backstop()
 
     def _move_backstop(self, delta: int) -> None:
@@ -224,7 +290,7 @@ class GuardedModel:
                 try:
                     return self.model.run(feeds, outputs)
                 except AcceleratorOutOfMemoryError:
-                    self._account.trim()
+                    self._account.reclaim()
             return self._measured(signature, feeds, outputs)
         finally:
             running.pop()
@@ -252,7 +318,7 @@ class GuardedModel:
                     return result
                 del result
             # Unused room that other models left behind may be all that was missing.
-            account.trim()
+            account.reclaim()
         raise AcceleratorOutOfMemoryError
 
     def _remember(self, signature: Hashable, level: int) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from elastic_inference.accelerator.engines.base import (
@@ -25,6 +26,7 @@ from elastic_inference.accelerator.engines.base import (
 )
 from elastic_inference.accelerator.journal import Journal, JournalModel
 from elastic_inference.accelerator.memory import GuardedModel, MemoryAccount
+from elastic_inference.accelerator.preparation import Preparations
 from elastic_inference.accelerator.repository import RepositoryModel, parse_repository_load
 from elastic_inference.accelerator.store import Assembled, BlobStore
 from elastic_inference.errors import (
@@ -45,6 +47,9 @@ _HANDLE = re.compile(r"[0-9a-f]{64}")
 _MAX_FAILED = 64
 # A model whose load the process did not outlive so many times is not brought back.
 _MAX_ATTEMPTS = 2
+# A load is answered before the model is prepared where so many times its size is free: for
+# the model as it was uploaded, and for what preparing it takes meanwhile.
+_DEFERRED_ROOM = 4
 
 
 def handle_of(files: Mapping[str, str], main: str, options: Mapping[str, Any]) -> str:
@@ -165,6 +170,7 @@ class ModelRegistry:
         self._loading: dict[str, _Loading] = {}
         self._failed: dict[str, str] = {}
         self._gone: dict[str, float] = {}
+        self._preparations = Preparations(account)
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -295,6 +301,19 @@ class ModelRegistry:
         for client in clients - {""}:
             self.client_gone(client)
 
+    @property
+    def preparing(self) -> int:
+        """How many loaded models are still to get their final form."""
+        return len(self._preparations)
+
+    def settled(self, timeout: float) -> bool:
+        """Wait until no model is being prepared; False if that takes longer than `timeout` s."""
+        return self._preparations.settled(timeout)
+
+    def stop_preparing(self) -> None:
+        """Prepare nothing more: the process ends."""
+        self._preparations.stop()
+
     # Clients
 
     def client_gone(self, client: str) -> None:
@@ -378,21 +397,30 @@ class ModelRegistry:
         self._journal.begin(model)
         try:
             files = ModelFiles(
-                model.handle,
-                assembled.directory,
-                model.main,
-                self._store.cache_folder(model.handle, self._engine.fingerprint, assembled.size),
+                model.handle, assembled.directory, model.main, self._cache(model, assembled.size),
                 assembled.size,
-            )
-            guarded = self._account.load(
-                files.size, lambda: self._engine.load(files, model.options)
-            )
+            )  # fmt: skip
+
+            def loader() -> LoadedModel:
+                defer = self._account.room() >= _DEFERRED_ROOM * files.size
+                return self._engine.load(files, model.options, defer=defer)
+
+            guarded = self._account.load(files.size, loader)
         except BaseException:
             assembled.release()
             self._journal.remove(model.handle)
             raise
-        self._journal.loaded(model.handle)
+        if guarded.model.unfinished:
+            self._preparations.add(guarded, lambda: self._journal.loaded(model.handle))
+        else:
+            self._journal.loaded(model.handle)
         return Entry(model.handle, guarded, lambda: self._close_model(guarded, assembled))
+
+    def _cache(self, model: JournalModel, size: int) -> Path | None:
+        if model.attempts:
+            # The process ended while it loaded or prepared this model: prepare it no more.
+            return None
+        return self._store.cache_folder(model.handle, self._engine.fingerprint, size)
 
     def _close_model(self, guarded: GuardedModel, assembled: Assembled) -> None:
         self._account.unload(guarded)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,21 @@ from elastic_inference.accelerator import onnxfile
 from elastic_inference.accelerator.engines import _errors, _prepared, _values
 from elastic_inference.errors import InvalidRequestError
 from elastic_inference.protocol.tensors import CARRIER, TensorSpec, Value
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Deferred:
+    """What a load leaves for later.
+
+    Attributes:
+        make: the final session and its files, or None where there is nothing better.
+        leftovers: to be closed when that is done, or not wanted any more.
+    """
+
+    make: Callable[[], tuple[ort.InferenceSession, _prepared.Prepared] | None]
+    leftovers: ExitStack
 
 
 class OnnxRuntimeModel:
@@ -35,6 +54,9 @@ class OnnxRuntimeModel:
         self.source = source
         self.mapped_bytes = prepared.weights_bytes if prepared is not None else 0
         self._prepared = prepared
+        self._deferred: Deferred | None = None
+        # Of closing and of taking another session.
+        self._changing = threading.Lock()
         self._native: Any = session._sess  # noqa: SLF001 - the wrapper costs 1 µs per run
         self._run = self._native.run
         self._names = [spec.name for spec in self.outputs]
@@ -61,11 +83,52 @@ class OnnxRuntimeModel:
                     raise self._explain(error, feeds, outputs) from error
         return self._run_checked(feeds, outputs)
 
+    @property
+    def unfinished(self) -> bool:
+        return self._deferred is not None
+
+    def defer(self, deferred: Deferred) -> None:
+        """Leave work to `finish`."""
+        self._deferred = deferred
+
+    def finish(self) -> None:
+        deferred = self._deferred
+        if deferred is None:
+            return
+        try:
+            with deferred.leftovers:
+                final = None if self._native is None else deferred.make()
+            if final is not None:
+                self._replace(*final)
+        except Exception as error:  # noqa: BLE001 - the model works on as it is
+            log.warning("A model keeps the form in which it was loaded: %s", error)
+        finally:
+            self._deferred = None
+
+    def skip(self) -> None:
+        deferred, self._deferred = self._deferred, None
+        if deferred is not None:
+            deferred.leftovers.close()
+
     def close(self) -> None:
-        self._run = _closed
-        self._native = None
-        if self._prepared is not None:
-            self._prepared.release()
+        with self._changing:
+            self._run = _closed
+            self._native = None
+            if self._prepared is not None:
+                self._prepared.release()
+
+    def _replace(self, session: ort.InferenceSession, prepared: _prepared.Prepared) -> None:
+        """Run by `session` from now on. A run under way keeps the session that it began with,
+        which goes with the last of them.
+        """
+        with self._changing:
+            if self._native is None:
+                prepared.release()
+                return
+            self._native = session._sess  # noqa: SLF001 - as above
+            self._run = self._native.run
+            self._prepared = prepared
+            self.mapped_bytes = prepared.weights_bytes
 
     def _run_checked(
         self, feeds: Mapping[str, Value], outputs: Sequence[str] | None

@@ -60,6 +60,10 @@ class LoadedModel(Protocol):
     mapped_bytes: int
     """Bytes of weights mapped from files, which no anonymous memory holds."""
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether the load left work to `finish`."""
+
     def run(
         self, feeds: Mapping[str, Value], outputs: Sequence[str] | None = None
     ) -> Sequence[Value]:
@@ -72,6 +76,16 @@ class LoadedModel(Protocol):
             AcceleratorOutOfMemoryError: an allocation failed.
             InternalError: the engine failed.
         """
+
+    def finish(self) -> None:
+        """Do what the load left: give the model its final form, which takes less memory.
+
+        Runs go on meanwhile, with the same results. A failure leaves the model as it is. Not
+        called from two threads at one time; `close` may be called at any moment.
+        """
+
+    def skip(self) -> None:
+        """Give up what `finish` would do."""
 
     def close(self) -> None:
         """Give up the model's memory. Not called while a run is under way."""
@@ -94,8 +108,12 @@ class Engine(Protocol):
     def fingerprint(self) -> str:
         """Changes whenever prepared models of before are not usable: versions, processor."""
 
-    def load(self, files: ModelFiles, options: LoadOptions) -> LoadedModel:
+    def load(self, files: ModelFiles, options: LoadOptions, *, defer: bool = False) -> LoadedModel:
         """Load a model.
+
+        Args:
+            defer: leave to `LoadedModel.finish` what the first run need not wait for, at the
+                price of some more memory until then.
 
         Raises:
             ModelFormatError: not a model, corrupt, or it refers outside its files.

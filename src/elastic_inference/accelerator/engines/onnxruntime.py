@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -24,7 +24,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 from elastic_inference.accelerator import onnxfile
 from elastic_inference.accelerator.devices import providers_for
 from elastic_inference.accelerator.engines import _errors, _prepared
-from elastic_inference.accelerator.engines._model import OnnxRuntimeModel, describe_session
+from elastic_inference.accelerator.engines._model import (
+    Deferred,
+    OnnxRuntimeModel,
+    describe_session,
+)
 from elastic_inference.accelerator.engines._options import check_options, session_options
 from elastic_inference.accelerator.engines._stack import on_large_stack
 from elastic_inference.accelerator.engines.base import LoadOptions, ModelFiles
@@ -36,6 +40,10 @@ PREPARE_LEAST = 64 * 1024
 # From this size on a prepared model is loaded again from its files, to give back the copy of
 # the weights that preparing took.
 RELOAD_LEAST = 1024 * 1024
+# From this size on a first load may be answered before the model is prepared.
+DEFER_LEAST = 8 * 1024 * 1024
+# Preparing gives way to inference, but not so far that a lock which it holds is not let go.
+_PREPARING_NICE = 10
 # Small tensors stay in the prepared graph: most of those whose odd sizes would leave what comes
 # after them in the file unaligned are biases.
 _EXTERNAL_LEAST = str(32 * 1024)
@@ -89,7 +97,9 @@ class OnnxRuntimeEngine:
         text = json.dumps(["1", self.version, ort.get_build_info(), _processor(), self.providers])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def load(self, files: ModelFiles, options: LoadOptions) -> OnnxRuntimeModel:
+    def load(
+        self, files: ModelFiles, options: LoadOptions, *, defer: bool = False
+    ) -> OnnxRuntimeModel:
         check_options(options, self.threads)
         path = files.directory / files.main
         if path.suffix == ".ort":
@@ -101,7 +111,7 @@ class OnnxRuntimeEngine:
         names = [str(file.relative_to(home)) for file in home.rglob("*") if file.is_file()]
         info = onnxfile.inspect(path, names)
         try:
-            return on_large_stack(lambda: self._load(files, path, info, options))
+            return on_large_stack(lambda: self._load(files, path, info, options, defer=defer))
         except Exception as error:
             # ONNX Runtime's exceptions have no common base but Exception.
             raise _errors.load_error(error, str(home)) from error
@@ -112,7 +122,13 @@ class OnnxRuntimeEngine:
         release_free()
 
     def _load(
-        self, files: ModelFiles, path: Path, info: onnxfile.OnnxInfo, options: LoadOptions
+        self,
+        files: ModelFiles,
+        path: Path,
+        info: onnxfile.OnnxInfo,
+        options: LoadOptions,
+        *,
+        defer: bool,
     ) -> OnnxRuntimeModel:
         folder = files.cache
         if folder is None or self.device != "cpu" or files.size < PREPARE_LEAST:
@@ -124,6 +140,8 @@ class OnnxRuntimeEngine:
                 return model
             _prepared.drop(folder)
         try:
+            if defer and files.size >= DEFER_LEAST:
+                return self._defer(path, folder, info, options)
             return self._prepare(path, folder, info, options)
         except Exception as error:
             if _errors.is_out_of_memory(error):
@@ -137,37 +155,82 @@ class OnnxRuntimeEngine:
     ) -> OnnxRuntimeModel:
         with _prepared.writing(folder) as temporary:
             source = _detached(path, temporary, info)
-            settings = self._options(options)
-            settings.optimized_model_filepath = str(temporary / _prepared.MODEL)
-            add = settings.add_session_config_entry
-            add("session.optimized_model_external_initializers_file_name", _prepared.WEIGHTS)
-            add("session.optimized_model_external_initializers_min_size_in_bytes", _EXTERNAL_LEAST)
-            add("session.save_external_prepacked_constant_initializers", "1")
-            session = self._session(source, settings)
-            model = OnnxRuntimeModel(session, describe_session(session, info), "prepared")
-            for name in (_SKELETON, _DETACHED):
-                (temporary / name).unlink(missing_ok=True)
-            _prepared.disown_misaligned(temporary / _prepared.MODEL)
-            _prepared.keep(temporary, folder, model.interface)
-        prepared = _prepared.find(folder)
-        if prepared is None or prepared.weights_bytes < RELOAD_LEAST:
-            if prepared is not None:
-                prepared.release()
+            model = self._write(source, temporary, folder, info, options)
+        prepared = _worth_loading(folder)
+        if prepared is None:
             return model
         model.close()
-        del session
         self.trim()
         again = self._from_prepared(prepared, options, "prepared")
         return again if again is not None else self._direct(path, info, options)
 
+    def _defer(
+        self, path: Path, folder: Path, info: onnxfile.OnnxInfo, options: LoadOptions
+    ) -> OnnxRuntimeModel:
+        """The model as it was uploaded; its `finish` prepares it."""
+        with ExitStack() as stack:
+            temporary = stack.enter_context(_prepared.writing(folder))
+            source = _detached(path, temporary, info)
+            model = self._direct(source, info, options)
+            # What the engine took over into its own layout is not mapped any more.
+            model.mapped_bytes = _mapped_bytes(source.parent)
+            leftovers = stack.pop_all()
+
+        def make() -> tuple[ort.InferenceSession, _prepared.Prepared] | None:
+            on_large_stack(
+                lambda: self._write(source, temporary, folder, info, options).close(),
+                nice=_PREPARING_NICE,
+            )
+            self.trim()
+            prepared = _worth_loading(folder)
+            if prepared is None:
+                return None
+            # At the usual priority: the threads of a session have that of the thread that made it.
+            session = on_large_stack(lambda: self._session_of(prepared, options))
+            return None if session is None else (session, prepared)
+
+        model.defer(Deferred(make, leftovers))
+        return model
+
+    def _write(
+        self,
+        source: Path,
+        temporary: Path,
+        folder: Path,
+        info: onnxfile.OnnxInfo,
+        options: LoadOptions,
+    ) -> OnnxRuntimeModel:
+        """Keep the prepared form of `source` as `folder`; the model as it is in memory then."""
+        settings = self._options(options)
+        settings.optimized_model_filepath = str(temporary / _prepared.MODEL)
+        add = settings.add_session_config_entry
+        add("session.optimized_model_external_initializers_file_name", _prepared.WEIGHTS)
+        add("session.optimized_model_external_initializers_min_size_in_bytes", _EXTERNAL_LEAST)
+        add("session.save_external_prepacked_constant_initializers", "1")
+        session = self._session(source, settings)
+        model = OnnxRuntimeModel(session, describe_session(session, info), "prepared")
+        for name in (_SKELETON, _DETACHED):
+            (temporary / name).unlink(missing_ok=True)
+        _prepared.disown_misaligned(temporary / _prepared.MODEL)
+        _prepared.keep(temporary, folder, model.interface)
+        return model
+
     def _from_prepared(
         self, prepared: _prepared.Prepared, options: LoadOptions, source: str
     ) -> OnnxRuntimeModel | None:
+        session = self._session_of(prepared, options)
+        if session is None:
+            return None
+        return OnnxRuntimeModel(session, prepared.interface, source, prepared)
+
+    def _session_of(
+        self, prepared: _prepared.Prepared, options: LoadOptions
+    ) -> ort.InferenceSession | None:
+        """A session of the prepared model; None, and it is released, where that fails."""
         settings = self._options(options)
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            session = self._session(prepared.folder / _prepared.MODEL, settings)
-            return OnnxRuntimeModel(session, prepared.interface, source, prepared)
+            return self._session(prepared.folder / _prepared.MODEL, settings)
         except Exception as error:
             prepared.release()
             if _errors.is_out_of_memory(error):
@@ -239,6 +302,27 @@ def _detached(path: Path, temporary: Path, info: onnxfile.OnnxInfo) -> Path:
     skeleton = temporary / _SKELETON
     detached = onnxfile.detach_weights(path, skeleton, temporary / _DETACHED)
     return skeleton if detached else path
+
+
+def _worth_loading(folder: Path) -> _prepared.Prepared | None:
+    """The prepared model in `folder`, if loading it again gives memory back."""
+    prepared = _prepared.find(folder)
+    if prepared is not None and prepared.weights_bytes < RELOAD_LEAST:
+        prepared.release()
+        return None
+    return prepared
+
+
+def _mapped_bytes(folder: Path) -> int:
+    """Bytes that this process has mapped of the files in `folder`."""
+    prefix = f"{folder}/"
+    total = 0
+    for line in Path("/proc/self/maps").read_text(errors="surrogateescape").splitlines():
+        place, *_, name = line.split(maxsplit=5)
+        if name.startswith(prefix):
+            start, end = place.split("-")
+            total += int(end, 16) - int(start, 16)
+    return total
 
 
 def _newest_opset(domain: str) -> int:
