@@ -29,6 +29,7 @@ HEAD_READ = 4096
 _TLS_RECORD = 16384
 _SMALL = 65536
 _PIECE = 8 * 1024 * 1024
+_UPLOAD_PIECE = 1024 * 1024
 _MAX_CHUNK_LINE = 256
 _PAGE = mmap.PAGESIZE
 
@@ -74,19 +75,20 @@ class Channel:
         recv_into, wait_all = sock.recv_into, socket.MSG_WAITALL
         return lambda target: recv_into(target, 0, wait_all)
 
-    def receive_first(self, idle: float, patience: float) -> int:
+    def receive_first(self, idle: float, patience: float, most: int = 0) -> int:
         """Wait for the next request; how many bytes of it came at once.
 
         Args:
             idle: seconds to wait.
             patience: seconds from then until its head must be whole.
+            most: how many bytes to read at most; 0 for `head_read`.
 
         Raises:
             ConnectionClosedError: the other end closed the connection.
         """
         self.patience = idle
         self.since = time.monotonic()
-        count = self.sock.recv_into(self._head_view[: self.head_read])
+        count = self.sock.recv_into(self._head_view[: most or self.head_read])
         if not count:
             raise ConnectionClosedError
         self.patience = patience
@@ -189,14 +191,22 @@ class Channel:
             piece = memoryview(bytes(self._head_view[:count]))
             self.skip(count)
             return piece
-        if not len(self._body):
-            self._body = self._new_buffer(_SMALL)
-        target = self._body[: min(most, len(self._body))]
-        count = self.sock.recv_into(target)
-        if not count:
+        wanted = min(most, _UPLOAD_PIECE)
+        if len(self._body) < wanted:
+            self._body = self._new_buffer(wanted)
+        target = self._body[:wanted]
+        have = 0
+        try:
+            while have < wanted and (count := self.sock.recv_into(target[have:])):
+                have += count
+                self.since = time.monotonic()
+        except OSError:
+            # What came before counts; the next call meets the error again.
+            if not have:
+                raise
+        if not have:
             raise ConnectionClosedError
-        self.since = time.monotonic()
-        return target[:count]
+        return target[:have]
 
     def read_line(self) -> bytes:
         """A line of the chunked framing, without CRLF."""

@@ -141,7 +141,9 @@ class Connection:
         self.busy = False
         repeat = self._repeat
         if repeat is not None and not channel.buffered:
-            count = channel.receive_first(limits.idle_timeout, limits.receive_timeout)
+            count = channel.receive_first(
+                limits.idle_timeout, limits.receive_timeout, repeat.first_read
+            )
             self.busy = True
             if repeat.came(channel.head, count) and self._still_holds(repeat):
                 return self._infer_again(repeat)

@@ -53,6 +53,11 @@ class Repeat:
     body: int
     counter: Counter
 
+    @property
+    def first_read(self) -> int:
+        """How many bytes to read first, so that the tensors of a large one land in their place."""
+        return 0 if self.whole else len(self.prefix)
+
     def came(self, buffer: bytearray, count: int) -> bool:
         """Whether the `count` bytes in `buffer` are this request, or begin it."""
         wanted = count == self.total if self.whole else count >= len(self.prefix)

@@ -83,6 +83,10 @@ class Connection:
         if plan.buffers is not None:
             return self.exchange(plan, plan.request, plan.buffers)
         if plan.input_bytes > SMALL or plan.convert:
+            if len(feeds) == 1 and not plan.convert and not self._tls:
+                for x in feeds.values():
+                    if x.flags.c_contiguous:  # type: ignore[union-attr]  # plain ones are arrays
+                        return self._exchange_one(plan, x)  # type: ignore[arg-type]  # the same
             return self.exchange(plan, plan.request, [flat(x) for x in feeds.values()])
         if len(feeds) == 1:
             for x in feeds.values():
@@ -94,6 +98,18 @@ class Connection:
     def exchange(self, plan: Plan, request: bytes, buffers: Sequence[Buffer]) -> list[Value]:
         """Send `request` and `buffers`, and read the values of the answer."""
         self._send_all(request, buffers)
+        return self._answer(plan)
+
+    def _exchange_one(self, plan: Plan, array: Array) -> list[Value]:
+        """`exchange` with one large array, whose memory goes to the socket as it is."""
+        total = len(plan.request) + plan.input_bytes
+        try:
+            sent = self._socket.sendmsg((plan.request, array))
+        except (BrokenPipeError, ConnectionResetError):
+            sent = 0
+        if sent != total:
+            # A signal came, or the other side is gone and may have said why.
+            self._send_all(*_rest(plan.request, flat(array), sent))
         return self._answer(plan)
 
     def _answer(self, plan: Plan) -> list[Value]:
@@ -295,6 +311,11 @@ class Connection:
         """Close the socket; in a forked child, without a word to the accelerator."""
         with contextlib.suppress(OSError):
             self._socket.close()
+
+
+def _rest(head: bytes, body: Buffer, sent: int) -> tuple[bytes, list[Buffer]]:
+    """What is left of a head and a body of which `sent` bytes are gone."""
+    return head[sent:], [body[max(0, sent - len(head)) :]]
 
 
 def plan_for(planner: Planner, feeds: Mapping[str, Value], outputs: tuple[str, ...] | None) -> Plan:
