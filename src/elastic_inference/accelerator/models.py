@@ -424,7 +424,7 @@ class ModelRegistry:
 
     def _close_model(self, guarded: GuardedModel, assembled: Assembled) -> None:
         self._account.unload(guarded)
-        assembled.release()
+        self._preparations.after(guarded, assembled.release)
 
     def _load_named(self, name: str, wanted: RepositoryModel) -> None:
         digests = {path: self._store.put(data) for path, data in wanted.files.items()}

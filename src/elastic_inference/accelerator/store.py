@@ -18,12 +18,13 @@ import errno
 import fcntl
 import hashlib
 import os
+import queue
 import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -243,16 +244,16 @@ class BlobStore:
         at, hasher = start, self._hasher(digest, start)
         os.lseek(file, start, os.SEEK_SET)
         try:
-            for chunk in chunks:
-                if len(chunk) > total - at:
-                    raise PayloadTooLargeError(f"More than the announced {total} bytes came.")
-                rest = chunk
-                while rest:
-                    count = os.write(file, rest)
-                    if hasher is not None:
-                        hasher.update(rest[:count])
-                    at += count
-                    rest = rest[count:]
+            with _following(file, start, hasher) as written:
+                for chunk in chunks:
+                    if len(chunk) > total - at:
+                        raise PayloadTooLargeError(f"More than the announced {total} bytes came.")
+                    rest = chunk
+                    while rest:
+                        count = os.write(file, rest)
+                        at += count
+                        rest = rest[count:]
+                        written(at)
         finally:
             if hasher is not None:
                 with self._lock:
@@ -273,7 +274,8 @@ class BlobStore:
         with self._lock:
             at, hasher = self._hashers.pop(digest, (-1, None))
         if hasher is None or at != total:
-            hasher = _hash(file)
+            hasher = hashlib.sha256()
+            _hash(file, 0, total, hasher, memoryview(bytearray(_HASH_STEP)))
         path = self._partial / digest
         if hasher.hexdigest() != digest:
             path.unlink(missing_ok=True)
@@ -287,7 +289,10 @@ class BlobStore:
         """Move a blob of before the machine started to its place, or away if it is damaged."""
         path = self._unverified / digest
         with suppress(FileNotFoundError), path.open("rb") as file:
-            if _hash(file.fileno()).hexdigest() == digest:
+            hasher = hashlib.sha256()
+            size, buffer = path.stat().st_size, memoryview(bytearray(_HASH_STEP))
+            _hash(file.fileno(), 0, size, hasher, buffer)
+            if hasher.hexdigest() == digest:
                 path.rename(self._blobs / digest)
             else:
                 path.unlink()
@@ -411,13 +416,42 @@ def _disk_errors() -> Iterator[None]:
         ) from error
 
 
-def _hash(file: int) -> Any:
-    hasher = hashlib.sha256()
-    offset = 0
-    while part := os.pread(file, _HASH_STEP, offset):
-        hasher.update(part)
-        offset += len(part)
-    return hasher
+@contextmanager
+def _following(file: int, start: int, hasher: Any) -> Iterator[Callable[[int], None]]:
+    """Hash a file from `start` on while it is written, in a thread of its own.
+
+    Yields what is to be told how far the file is written. At the end all of that is hashed.
+    """
+    if hasher is None:
+        yield lambda _: None
+        return
+    ends: queue.SimpleQueue[int] = queue.SimpleQueue()
+    stop = -1
+
+    def follow() -> None:
+        buffer = memoryview(bytearray(_HASH_STEP))
+        at = start
+        while (end := ends.get()) != stop:
+            _hash(file, at, end, hasher, buffer)
+            at = end
+
+    thread = threading.Thread(target=follow, name="hash")
+    thread.start()
+    try:
+        yield ends.put
+    finally:
+        ends.put(stop)
+        thread.join()
+
+
+def _hash(file: int, start: int, end: int, hasher: Any, buffer: memoryview) -> None:
+    """Add the bytes of `file` from `start` to `end` to what was hashed."""
+    while start < end:
+        count = os.preadv(file, [buffer[: end - start]], start)
+        if not count:
+            return
+        hasher.update(buffer[:count])
+        start += count
 
 
 def _check_digest(digest: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +24,12 @@ class Deferred:
     """What a load leaves for later.
 
     Attributes:
-        make: the final session and its files, or None where there is nothing better.
-        leftovers: to be closed when that is done, or not wanted any more.
+        prepare: writes the prepared model; None where loading it gains nothing.
+        load: a session of it, or None, and it is released, where that fails.
     """
 
-    make: Callable[[], tuple[ort.InferenceSession, _prepared.Prepared] | None]
-    leftovers: ExitStack
+    prepare: Callable[[], _prepared.Prepared | None]
+    load: Callable[[_prepared.Prepared], ort.InferenceSession | None]
 
 
 class OnnxRuntimeModel:
@@ -96,19 +95,16 @@ class OnnxRuntimeModel:
         if deferred is None:
             return
         try:
-            with deferred.leftovers:
-                final = None if self._native is None else deferred.make()
-            if final is not None:
-                self._replace(*final)
+            prepared = deferred.prepare()
+            if prepared is not None:
+                self._take(prepared, deferred.load)
         except Exception as error:  # noqa: BLE001 - the model works on as it is
             log.warning("A model keeps the form in which it was loaded: %s", error)
         finally:
             self._deferred = None
 
     def skip(self) -> None:
-        deferred, self._deferred = self._deferred, None
-        if deferred is not None:
-            deferred.leftovers.close()
+        self._deferred = None
 
     def close(self) -> None:
         with self._changing:
@@ -117,12 +113,18 @@ class OnnxRuntimeModel:
             if self._prepared is not None:
                 self._prepared.release()
 
-    def _replace(self, session: ort.InferenceSession, prepared: _prepared.Prepared) -> None:
-        """Run by `session` from now on. A run under way keeps the session that it began with,
-        which goes with the last of them.
+    def _take(
+        self,
+        prepared: _prepared.Prepared,
+        load: Callable[[_prepared.Prepared], ort.InferenceSession | None],
+    ) -> None:
+        """Run by a session of `prepared` from now on, unless the model is closed.
+
+        A run under way keeps the session that it began with, which goes with the last of them.
         """
+        session = None if self._native is None else load(prepared)
         with self._changing:
-            if self._native is None:
+            if session is None or self._native is None:
                 prepared.release()
                 return
             self._native = session._sess  # noqa: SLF001 - as above

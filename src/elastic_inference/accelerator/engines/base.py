@@ -81,7 +81,8 @@ class LoadedModel(Protocol):
         """Do what the load left: give the model its final form, which takes less memory.
 
         Runs go on meanwhile, with the same results. A failure leaves the model as it is. Not
-        called from two threads at one time; `close` may be called at any moment.
+        called from two threads at one time; `close` may be called before and at any moment, and
+        leaves what later loads gain from it.
         """
 
     def skip(self) -> None:

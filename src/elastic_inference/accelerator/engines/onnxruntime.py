@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -32,7 +32,7 @@ from elastic_inference.accelerator.engines._model import (
 from elastic_inference.accelerator.engines._options import check_options, session_options
 from elastic_inference.accelerator.engines._stack import on_large_stack
 from elastic_inference.accelerator.engines.base import LoadOptions, ModelFiles
-from elastic_inference.accelerator.heap import release_free
+from elastic_inference.accelerator.heap import recycling, release_free
 from elastic_inference.errors import InternalError, ModelFormatError
 
 # Below this a model is loaded as it is: preparing it would cost more than it saves.
@@ -111,7 +111,8 @@ class OnnxRuntimeEngine:
         names = [str(file.relative_to(home)) for file in home.rglob("*") if file.is_file()]
         info = onnxfile.inspect(path, names)
         try:
-            return on_large_stack(lambda: self._load(files, path, info, options, defer=defer))
+            with recycling():
+                return on_large_stack(lambda: self._load(files, path, info, options, defer=defer))
         except Exception as error:
             # ONNX Runtime's exceptions have no common base but Exception.
             raise _errors.load_error(error, str(home)) from error
@@ -168,28 +169,26 @@ class OnnxRuntimeEngine:
         self, path: Path, folder: Path, info: onnxfile.OnnxInfo, options: LoadOptions
     ) -> OnnxRuntimeModel:
         """The model as it was uploaded; its `finish` prepares it."""
-        with ExitStack() as stack:
-            temporary = stack.enter_context(_prepared.writing(folder))
-            source = _detached(path, temporary, info)
-            model = self._direct(source, info, options)
-            # What the engine took over into its own layout is not mapped any more.
-            model.mapped_bytes = _mapped_bytes(source.parent)
-            leftovers = stack.pop_all()
+        model = self._direct(path, info, options)
 
-        def make() -> tuple[ort.InferenceSession, _prepared.Prepared] | None:
-            on_large_stack(
-                lambda: self._write(source, temporary, folder, info, options).close(),
-                nice=_PREPARING_NICE,
-            )
+        def write() -> None:
+            with _prepared.writing(folder) as temporary:
+                source = _detached(path, temporary, info)
+                self._write(source, temporary, folder, info, options).close()
+
+        def prepare() -> _prepared.Prepared | None:
+            if (found := _worth_loading(folder)) is not None:
+                return found
+            with recycling():
+                on_large_stack(write, nice=_PREPARING_NICE)
             self.trim()
-            prepared = _worth_loading(folder)
-            if prepared is None:
-                return None
-            # At the usual priority: the threads of a session have that of the thread that made it.
-            session = on_large_stack(lambda: self._session_of(prepared, options))
-            return None if session is None else (session, prepared)
+            return _worth_loading(folder)
 
-        model.defer(Deferred(make, leftovers))
+        def load(prepared: _prepared.Prepared) -> ort.InferenceSession | None:
+            # At the usual priority: the threads of a session have that of the thread that made it.
+            return on_large_stack(lambda: self._session_of(prepared, options))
+
+        model.defer(Deferred(prepare, load))
         return model
 
     def _write(
@@ -241,7 +240,10 @@ class OnnxRuntimeEngine:
         self, path: Path, info: onnxfile.OnnxInfo, options: LoadOptions
     ) -> OnnxRuntimeModel:
         session = self._session(path, self._options(options))
-        return OnnxRuntimeModel(session, describe_session(session, info), "direct")
+        model = OnnxRuntimeModel(session, describe_session(session, info), "direct")
+        if info.locations:
+            model.mapped_bytes = _mapped_bytes(path.parent)
+        return model
 
     def _options(self, options: LoadOptions) -> ort.SessionOptions:
         return session_options(options, self.threads, shared_arena=self.device == "cpu")
