@@ -38,7 +38,7 @@ _LARGE = 64 * 1024
 _ALIGNMENT = 4096
 
 # Which fields of which message lead to tensors: message -> field number -> message.
-_TENSOR_PATHS: dict[str, dict[int, str]] = {
+TENSOR_PATHS: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -50,13 +50,17 @@ _TENSOR_PATHS: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }  # fmt: skip
-_RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 13, 14
-_STRING = 8
-# Fields of a tensor that has more to it than raw data: segments, a second body, a file.
-_NOT_PLAIN = (3, _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION)
+EXTERNAL_DATA = 13
 # Bytes that a node must contain for the walk to go into it: a tensor's external data has the
 # key "location", a subgraph can hold anything. The search costs far less than the walk.
 _LOCATION = b"location"
+_RAW_DATA, _DATA_LOCATION = 9, 14
+# What an entry of external data may say. The engine would believe others, such as where in the
+# file a weight lies that was laid out before.
+_EXTERNAL_KEYS = frozenset({_LOCATION, b"offset", b"length", b"checksum"})
+_STRING = 8
+# Fields of a tensor that has more to it than raw data: segments, a second body, a file.
+_NOT_PLAIN = (3, _RAW_DATA, EXTERNAL_DATA, _DATA_LOCATION)
 _COMPILED = b"EPContext"
 
 
@@ -222,7 +226,7 @@ def _walk(data: Source, span: Span, message: str, found: _Found, depth: int) -> 
             return
         # A copy of the node: walking bytes is several times faster than walking a map.
         data, span = raw, (0, len(raw))
-    paths = _TENSOR_PATHS[message]
+    paths = TENSOR_PATHS[message]
     for number, wire, inner in fields(data, span):
         if wire == BYTES and number in paths:
             _walk(data, inner, paths[number], found, depth + 1)
@@ -236,13 +240,21 @@ def _skim(raw: bytes) -> None:
 
 def _tensor(data: Source, span: Span, found: _Found) -> None:
     for number, wire, inner in fields(data, span):
-        if number != _EXTERNAL_DATA or wire != BYTES:
+        if number != EXTERNAL_DATA or wire != BYTES:
             continue
-        texts = [
-            bytes(data[part[0] : part[1]])
+        parts = [
+            (key, bytes(data[part[0] : part[1]]))
             for key, kind, part in fields(data, inner)
             if kind == BYTES and key in (1, 2)
         ]
+        keys = {text for key, text in parts if key == 1} or {b""}
+        if not keys <= _EXTERNAL_KEYS:
+            unknown = min(keys - _EXTERNAL_KEYS).decode("utf-8", "replace")
+            raise ModelFormatError(
+                f"A tensor's external data has an entry {unknown[:100]!r}, which is not allowed.",
+                next_step="Export the model anew: entries are location, offset, length, checksum.",
+            )
+        texts = [text for _, text in parts]
         if _LOCATION in texts:
             # Which of several keys or values wins is the parser's affair: each must be good.
             found.locations.update(_location(text) for text in texts if text != _LOCATION)
@@ -324,7 +336,7 @@ def _rewrite(
         entries = (("location", location), ("offset", str(offset)), ("length", str(size)))
         body = _without(data, tensor, raw)
         body += b"".join(
-            submessage(_EXTERNAL_DATA, submessage(1, key.encode()) + submessage(2, text.encode()))
+            submessage(EXTERNAL_DATA, submessage(1, key.encode()) + submessage(2, text.encode()))
             for key, text in entries
         )
         body += number_field(_DATA_LOCATION, 1)

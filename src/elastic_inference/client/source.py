@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeAlias
 
+from elastic_inference.client import hashes
 from elastic_inference.client.external_data import locations
 from elastic_inference.errors import InvalidRequestError, ModelFormatError
 
@@ -19,11 +20,6 @@ ModelSource: TypeAlias = (
     "| Mapping[str, str | os.PathLike[str] | bytes | bytearray | memoryview]"
 )
 MAIN = "model.onnx"
-# A file changed less than this before may change again without its times showing it.
-_SETTLED_NS = 2_000_000_000
-_MAX_REMEMBERED = 64
-
-_hashes: dict[tuple[str, int, int, int, int, int], tuple[str, frozenset[str]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +38,22 @@ class Blob:
     _path: str
     _data: bytes
 
-    def read(self, offset: int, size: int) -> bytes | memoryview:
-        """`size` bytes from `offset` on.
+    def read(self, offset: int, buffer: memoryview) -> memoryview:
+        """As many bytes from `offset` on as `buffer` holds, in `buffer` or elsewhere.
 
         Raises:
             InvalidRequestError: the file is not there any more or shorter.
         """
         if not self._path:
-            return memoryview(self._data)[offset : offset + size]
+            return memoryview(self._data)[offset : offset + len(buffer)]
         try:
             with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered
-                part = os.pread(file.fileno(), size, offset)
+                count = os.preadv(file.fileno(), [buffer], offset)
         except OSError as error:
             raise _unreadable(self._path, error) from error
-        if len(part) != size:
+        if count != len(buffer):
             raise InvalidRequestError(f"{self._path} became shorter while it was read.")
-        return part
+        return buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,35 +111,27 @@ def _blob(source: object) -> Blob:
 
 def _blob_of_file(path: str) -> Blob:
     path = os.path.abspath(path)  # noqa: PTH100 - it outlives a change of directory
+    began = time.time_ns()
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered
             status = os.fstat(file.fileno())
-            key = (
-                path,
-                status.st_dev,
-                status.st_ino,
-                status.st_size,
-                status.st_mtime_ns,
-                status.st_ctime_ns,
-            )
-            found = _hashes.get(key)
+            before = hashes.identity(path, status)
+            found = hashes.recall(before)
             if found is None:
                 found = _scan(file, status.st_size)
-                if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS:
-                    if len(_hashes) >= _MAX_REMEMBERED:
-                        _hashes.clear()
-                    _hashes[key] = found
+                if hashes.identity(path, os.fstat(file.fileno())) == before:
+                    hashes.remember(before, found, began_ns=began)
     except OSError as error:
         raise _unreadable(path, error) from error
-    return Blob(found[0], status.st_size, found[1], path, b"")
+    return Blob(found.sha256, status.st_size, found.locations, path, b"")
 
 
-def _scan(file: IO[bytes], size: int) -> tuple[str, frozenset[str]]:
+def _scan(file: IO[bytes], size: int) -> hashes.FileHash:
     """Hash and external data locations, in no memory of its own."""
     if size == 0:
-        return hashlib.sha256().hexdigest(), frozenset()
+        return hashes.FileHash(hashlib.sha256().hexdigest(), frozenset())
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return hashlib.sha256(mapped).hexdigest(), locations(mapped)
+        return hashes.FileHash(hashlib.sha256(mapped).hexdigest(), locations(mapped))
 
 
 def _external(model: Path, names: frozenset[str]) -> dict[str, Blob]:

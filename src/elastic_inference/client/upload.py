@@ -33,13 +33,16 @@ def _upload_blob(link: Link, name: str, blob: Blob) -> None:
     status = link.request("GET", path)
     progress = Progress(f"Uploading {name}", blob.size, _offset(status))
     patience = time.monotonic() + link.settings.load_timeout
+    buffer = memoryview(b"")
     while not status.get("complete"):
         offset = _offset(status)
         size = min(_PART, blob.size - offset)
         if size <= 0:
             raise InternalError(f"The store has all of {name} but does not take it as complete.")
+        if len(buffer) < size:
+            buffer = memoryview(bytearray(size))
         try:
-            status = _put(link, path, blob, offset, size)
+            status = _put(link, path, blob, offset, buffer[:size])
         except ConflictError:
             # Another client is at it; the file is complete when either is done.
             status = link.request("GET", path)
@@ -52,9 +55,10 @@ def _upload_blob(link: Link, name: str, blob: Blob) -> None:
         progress.show(blob.size if status.get("complete") else _offset(status))
 
 
-def _put(link: Link, path: str, blob: Blob, offset: int, size: int) -> dict[str, Any]:
+def _put(link: Link, path: str, blob: Blob, offset: int, buffer: memoryview) -> dict[str, Any]:
+    size = len(buffer)
     fields = f"Content-Range: {format_content_range(offset, size, blob.size)}\r\n"
-    part = memoryview(blob.read(offset, size))
+    part = blob.read(offset, buffer)
     raw = link.call(
         lambda connection: connection.put(path, part, fields),
         timeout_ns=int(link.settings.load_timeout * 1e9),

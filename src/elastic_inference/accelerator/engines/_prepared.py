@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elastic_inference.accelerator.onnxfile import EXTERNAL_DATA, TENSOR_PATHS
+from elastic_inference.accelerator.wireformat import BYTES, Span, fields
+
 MODEL = "model.onnx"
 WEIGHTS = "weights.bin"
 LOCK = "lock"
@@ -27,9 +30,9 @@ TEMPORARY = ".new-"
 _ENTRY = "entry.json"
 _LARGEST_ENTRY = 16 * 1024 * 1024
 _ALIGNMENT = 64
-# How a prepared model refers to a weight's laid-out form: the operator and a hash, then
-# offset, size and a flag of each part.
-_LAID_OUT = re.compile(rb"prepacked_\d+\x12.{1,3}?([A-Za-z]+\+\d+)((?:\|\d+;\d+;\d+)+)", re.DOTALL)
+# The key of a weight's laid-out form among a tensor's external data. Its value: the operator and
+# a hash, then offset, size and a flag of each part.
+_LAID_OUT = b"prepacked_"
 _OFFSET = re.compile(rb"\|(\d+);")
 
 
@@ -131,13 +134,31 @@ def disown_misaligned(model: Path) -> int:
     data = model.read_bytes()
     changed = bytearray(data)
     count = 0
-    for entry in _LAID_OUT.finditer(data):
-        if any(int(offset) % _ALIGNMENT for offset in _OFFSET.findall(entry[2])):
-            changed[entry.start(1)] = ord("_")
+    for key, (start, end) in _external_entries(data, (0, len(data)), "model"):
+        if not key.startswith(_LAID_OUT):
+            continue
+        if any(int(offset) % _ALIGNMENT for offset in _OFFSET.findall(data, start, end)):
+            changed[start] = ord("_")
             count += 1
     if count:
         model.write_bytes(changed)
     return count
+
+
+def _external_entries(data: bytes, span: Span, message: str) -> Iterator[tuple[bytes, Span]]:
+    """Key of each entry of a tensor's external data, and where its value lies."""
+    if message == "node" and data.find(_LAID_OUT, *span) < 0:
+        return
+    paths = TENSOR_PATHS[message]
+    for number, wire, inner in fields(data, span):
+        if wire != BYTES:
+            continue
+        if number in paths:
+            yield from _external_entries(data, inner, paths[number])
+        elif message == "tensor" and number == EXTERNAL_DATA:
+            entry = {part: place for part, kind, place in fields(data, inner) if kind == BYTES}
+            if entry.keys() >= {1, 2}:
+                yield data[slice(*entry[1])], entry[2]
 
 
 def drop(folder: Path) -> None:
