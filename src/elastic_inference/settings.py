@@ -68,6 +68,12 @@ class Limits:
     max_body: int = _setting(
         "EI_MAX_BODY", 256 * MIB, parse_size, "largest body of an inference or load request"
     )
+    max_bodies: int = _setting(
+        "EI_MAX_BODIES",
+        GIB,
+        parse_size,
+        "memory for the bodies of all requests under way, beside the accelerator's own",
+    )
     max_head: int = _setting("EI_MAX_HEAD", 32 * KIB, parse_size, "largest HTTP request head")
     max_model_size: int = _setting(
         "EI_MAX_MODEL_SIZE", 16 * GIB, parse_size, "largest uploaded file of a model"

@@ -12,6 +12,7 @@ import mmap
 import os
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from elastic_inference.errors import (
     ElasticInferenceError,
     InvalidRequestError,
+    LimitExceededError,
     PayloadTooLargeError,
 )
 from elastic_inference.protocol.http import CONTINUE, RequestHead
@@ -29,13 +31,42 @@ HEAD_READ = 4096
 _TLS_RECORD = 16384
 _SMALL = 65536
 _PIECE = 8 * 1024 * 1024
+# Less at a time where it is encrypted: a slow reader has the whole patience for each piece.
+_TLS_PIECE = 512 * 1024
 _UPLOAD_PIECE = 1024 * 1024
 _MAX_CHUNK_LINE = 256
+_MAX_TRAILERS = 100
 _PAGE = mmap.PAGESIZE
 
 
 class ConnectionClosedError(Exception):
     """The other end went away, between two requests or within one."""
+
+
+class BufferBudget:
+    """How much memory the bodies of all connections may take together.
+
+    Bodies lie in memory that is not the engine's, so the accelerator's own limit misses them.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._lock = threading.Lock()
+
+    def change(self, delta: int) -> None:
+        """Take `delta` bytes more, or give some back.
+
+        Raises:
+            LimitExceededError: there are not so many left.
+        """
+        with self._lock:
+            if delta > 0 and self._used + delta > self._limit:
+                raise LimitExceededError(
+                    f"The bodies under way take more than {self._limit} bytes.",
+                    next_step="Repeat the request later; the limit is EI_MAX_BODIES.",
+                )
+            self._used += delta
 
 
 class Channel:
@@ -49,8 +80,12 @@ class Channel:
         head_read: how many bytes are read at most while a head is looked for.
     """
 
-    def __init__(self, sock: socket.socket, max_head: int) -> None:
+    def __init__(
+        self, sock: socket.socket, max_head: int, budget: BufferBudget | None = None
+    ) -> None:
         self.sock = sock
+        self._budget = budget or BufferBudget(1 << 62)
+        self._swapping = threading.Lock()
         self.is_tls = isinstance(sock, ssl.SSLSocket)
         self.is_unix = sock.family == socket.AF_UNIX
         self.since = time.monotonic()
@@ -64,6 +99,7 @@ class Channel:
         # lands in its own buffer at once.
         self.head_read = _TLS_RECORD if self.is_tls else HEAD_READ
         self._receive = self._receiver()
+        self._send_piece = _TLS_PIECE if self.is_tls else _PIECE
 
     def _receiver(self) -> Callable[[Buffer], int]:
         """What fills a buffer with as few Python calls as there can be."""
@@ -140,12 +176,15 @@ class Channel:
 
         Returns:
             A buffer, and where in it the body begins. Valid until the next call.
+
+        Raises:
+            LimitExceededError: the bodies of all connections take too much; nothing was read.
         """
         pad = -lead % ALIGNMENT
         total = pad + length
         body = self._body
         if total >= len(body):
-            body = self._body = self._new_buffer(total + 1)
+            body = self._new_buffer(total + 1)
         taken = min(self.buffered, length)
         body[pad : pad + taken] = self._head_view[:taken]
         self.skip(taken)
@@ -166,23 +205,38 @@ class Channel:
             self.head[:rest] = self.head[count : self.buffered]
         self.buffered = rest
 
-    @staticmethod
-    def _new_buffer(size: int) -> Buffer:
+    def _new_buffer(self, size: int) -> Buffer:
+        """A body buffer of at least `size` bytes in the place of the old one."""
         rounded = max(_SMALL, 1 << (size - 1).bit_length()) if size < _PIECE else size
-        return memoryview(mmap.mmap(-1, -(-rounded // _PAGE) * _PAGE))
+        rounded = -(-rounded // _PAGE) * _PAGE
+        self.release_buffer()
+        self._budget.change(rounded)
+        try:
+            body = memoryview(mmap.mmap(-1, rounded))
+        except OSError as error:
+            self._budget.change(-rounded)
+            raise LimitExceededError(
+                f"There is no memory for a body of {size} bytes.",
+                next_step="Repeat the request later.",
+            ) from error
+        self._body = body
+        return body
 
     def release_buffer(self, keep: int = 0) -> None:
         """Give the body buffer back to the system if it is larger than `keep` bytes."""
-        if len(self._body) > keep:
-            self._body = memoryview(b"")
+        with self._swapping:
+            if len(self._body) > keep:
+                self._budget.change(-len(self._body))
+                self._body = memoryview(b"")
 
     def adopt(self, body: bytes, lead: int) -> tuple[Buffer, int]:
         """Lay bytes that came another way (chunked, compressed) down as `read_body` would."""
         pad = -lead % ALIGNMENT
-        if pad + len(body) >= len(self._body):
-            self._body = self._new_buffer(pad + len(body) + 1)
-        self._body[pad : pad + len(body)] = body
-        return self._body, pad
+        buffer = self._body
+        if pad + len(body) >= len(buffer):
+            buffer = self._new_buffer(pad + len(body) + 1)
+        buffer[pad : pad + len(body)] = body
+        return buffer, pad
 
     def read_some(self, most: int) -> Buffer:
         """From 1 to `most` bytes; valid until the next call."""
@@ -192,9 +246,10 @@ class Channel:
             self.skip(count)
             return piece
         wanted = min(most, _UPLOAD_PIECE)
-        if len(self._body) < wanted:
-            self._body = self._new_buffer(wanted)
-        target = self._body[:wanted]
+        body = self._body
+        if len(body) < wanted:
+            body = self._new_buffer(wanted)
+        target = body[:wanted]
         have = 0
         try:
             while have < wanted and (count := self.sock.recv_into(target[have:])):
@@ -269,12 +324,14 @@ class Channel:
         sock.sendall(data)
 
     def _send_pieces(self, buffer: Buffer) -> None:
-        for at in range(0, len(buffer), _PIECE):
-            self.sock.sendall(buffer[at : at + _PIECE])
+        step = self._send_piece
+        for at in range(0, len(buffer), step):
+            self.sock.sendall(buffer[at : at + step])
             self.since = time.monotonic()
 
     def close(self) -> None:
         """Close the socket; safe from any thread, and wakes the one that reads."""
+        self.release_buffer()
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
@@ -289,6 +346,7 @@ class ChannelBody:
         self._max_body = max_body
         self._patience = patience
         self._continue_due = head.expect_continue
+        self._pieces: Iterator[Buffer] | None = None
         self.consumed = head.content_length in (None, 0) and not head.chunked
 
     def _begin(self) -> None:
@@ -302,12 +360,10 @@ class ChannelBody:
             return self._inflate()
         if encoding != b"identity":
             raise InvalidRequestError(f"Content-Encoding {encoding.decode()!r} is not known.")
-        parts = []
-        size = 0
+        body = bytearray()
         for piece in self._limited():
-            parts.append(bytes(piece))
-            size += len(piece)
-        return b"".join(parts)
+            body += piece
+        return bytes(body)
 
     def _limited(self) -> Iterator[Buffer]:
         size = 0
@@ -336,6 +392,12 @@ class ChannelBody:
         return bytes(body)
 
     def chunks(self) -> Iterator[Buffer]:
+        """What of the body was not read yet."""
+        if self._pieces is None:
+            self._pieces = self._all()
+        return self._pieces
+
+    def _all(self) -> Iterator[Buffer]:
         self._begin()
         self._channel.since = time.monotonic()
         self._channel.patience = self._patience
@@ -368,8 +430,11 @@ class ChannelBody:
                 yield piece
             if self._channel.read_line():
                 raise InvalidRequestError("A chunk does not end where its size says.")
-        while self._channel.read_line():
-            pass  # Trailer fields say nothing that matters here.
+        # Trailer fields say nothing that matters here.
+        for _ in range(_MAX_TRAILERS):
+            if not self._channel.read_line():
+                return
+        raise InvalidRequestError(f"More than {_MAX_TRAILERS} fields follow the chunks.")
 
     def receive_descriptor(self) -> int:
         waits = self._head.content_length == 1 and self._head.expect_continue
@@ -378,6 +443,8 @@ class ChannelBody:
                 "A memory descriptor comes over the Unix socket, with one byte after "
                 "Expect: 100-continue."
             )
+        self._channel.since = time.monotonic()
+        self._channel.patience = self._patience
         self._begin()
         self.consumed = True
         return self._channel.receive_descriptor()
@@ -395,7 +462,8 @@ class ChannelBody:
                     return False
         except ElasticInferenceError:
             return False
-        return True
+        # Where the framing was broken there is no end of it to find.
+        return self.consumed
 
 
 def body_too_large(limit: int) -> PayloadTooLargeError:

@@ -7,11 +7,13 @@ few system calls and one call of the engine.
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 import uuid
 from collections.abc import Sequence
 from functools import lru_cache
+from ssl import SSLError
 
 from elastic_inference.accelerator.channel import (
     Channel,
@@ -28,7 +30,9 @@ from elastic_inference.errors import (
     ElasticInferenceError,
     InternalError,
     InvalidRequestError,
+    LimitExceededError,
     NotFoundError,
+    UnavailableError,
 )
 from elastic_inference.protocol.http import (
     STATUS_BY_KIND,
@@ -40,6 +44,8 @@ from elastic_inference.protocol.http import (
 from elastic_inference.protocol.inference import (
     InferRequest,
     InferResponse,
+    NoRegions,
+    Regions,
     parse_infer_request,
     read_inputs,
     split_id,
@@ -52,9 +58,14 @@ log = logging.getLogger(__name__)
 
 _MAX_CACHED = 2048
 _MAX_CACHED_JSON = 16384
+_MAX_CACHED_HEAD = 2048
 _KEEP_BUFFER = 64 * 1024 * 1024
 _OPEN_PATHS = {("v2", "health", "live")}
 _FOREVER = float("inf")
+# What a host may lack, and a connection never.
+_SHORTAGES = {
+    errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS,
+}  # fmt: skip
 
 # Shared by the connections of the process, all of which belong to one tenant. A race between
 # two threads costs a second parse, nothing else.
@@ -66,7 +77,7 @@ def _cached_head(raw: bytes) -> RequestHead:
     head = _heads.get(raw)
     if head is None:
         head = parse_request_head(raw)
-        if b"authorization" not in head.headers:
+        if b"authorization" not in head.headers and len(raw) <= _MAX_CACHED_HEAD:
             if len(_heads) >= _MAX_CACHED:
                 _heads.clear()
             _heads[raw] = head
@@ -111,6 +122,8 @@ class Connection:
         self._plane = plane
         self._limits = plane.config.limits
         self._session: ClientSession = plane.clients.anonymous()
+        # Who is not seen to be on this host shares no memory with it.
+        self._regions: Regions = self._session.regions if channel.is_unix else NoRegions()
         self._claims: Claims | None = None
         self._authorization = b""
         self._expires = 0.0
@@ -140,15 +153,15 @@ class Connection:
         limits = self._limits
         self.busy = False
         repeat = self._repeat
+        # Who has shown no token yet gets no longer than who is amid a request.
+        idle = limits.receive_timeout if self._claims is None else limits.idle_timeout
         if repeat is not None and not channel.buffered:
-            count = channel.receive_first(
-                limits.idle_timeout, limits.receive_timeout, repeat.first_read
-            )
+            count = channel.receive_first(idle, limits.receive_timeout, repeat.first_read)
             self.busy = True
             if repeat.came(channel.head, count) and self._still_holds(repeat):
                 return self._infer_again(repeat)
         try:
-            raw = channel.read_head(limits.idle_timeout, limits.receive_timeout)
+            raw = channel.read_head(idle, limits.receive_timeout)
             self.busy = True
             bare, authorization = split_authorization(raw)
             head = _cached_head(bare)
@@ -181,9 +194,14 @@ class Connection:
         began = channel.since
         request = repeat.request
         try:
-            feeds = repeat.feeds(channel, self._session.regions)
+            body, start = repeat.read(channel)
+        except LimitExceededError as error:
+            self._fail(error, close=True)
+            return False
+        try:
             received = began if repeat.whole else time.monotonic()
             channel.patience = _FOREVER
+            feeds = read_inputs(request, body, start, self._regions)
             values = repeat.entry.run(request.signature, feeds, request.output_names)
         except Exception as error:  # noqa: BLE001 - sorted out in one place
             return self._failed(repeat.head, self._cause(error), repeat.name, began)
@@ -205,7 +223,7 @@ class Connection:
         specs = repeat.entry.specs(request.output_names)
         model = (repeat.name, self._plane.check_version(repeat.head.path))
         try:
-            response = write_response(request, model, specs, values, self._session.regions)
+            response = write_response(request, model, specs, values, self._regions)
         except ElasticInferenceError as error:
             return self._failed(repeat.head, error, repeat.name, began)
         times = (received - began, computed - received)
@@ -220,9 +238,13 @@ class Connection:
 
         Raises:
             AuthenticationError: there is no valid token.
+            InvalidRequestError: there are two.
         """
+        spelt_oddly = head.headers.get(b"authorization")
         if authorization is None:
-            authorization = head.headers.get(b"authorization")
+            authorization = spelt_oddly
+        elif spelt_oddly is not None:
+            raise InvalidRequestError("The header field authorization is repeated.")
         if authorization is not None and authorization != self._authorization:
             scheme, _, token = authorization.partition(b" ")
             if scheme.lower() != b"bearer":
@@ -241,6 +263,8 @@ class Connection:
         client = head.headers.get(b"ei-client")
         if client is not None and not self._session.name:
             self._session = self._plane.clients.join(client, self._claims.instance_id)
+            if self.channel.is_unix:
+                self._regions = self._session.regions
 
     def _body_of(self, head: RequestHead) -> ChannelBody:
         limits = self._limits
@@ -266,7 +290,11 @@ class Connection:
             return False
         # What began before the accelerator was told to end is still served.
         admitted = self._plane.ready
-        body, at = channel.read_body(length, json_length)
+        try:
+            body, at = channel.read_body(length, json_length)
+        except LimitExceededError as error:
+            self._fail(error, close=True)
+            return False
         if not admitted:
             self._fail(self._plane.shutting_down(), close=True)
             return False
@@ -290,11 +318,11 @@ class Connection:
                 )
             entry = self._plane.models.get(name)
             version = self._plane.check_version(head.path)
-            feeds = read_inputs(request, body, start, self._session.regions)
+            feeds = read_inputs(request, body, start, self._regions)
             values = entry.run(request.signature, feeds, request.output_names)
             computed = time.monotonic()
             specs = entry.specs(request.output_names)
-            regions = self._session.regions
+            regions = self._regions
             response = write_response(request, (name, version), specs, values, regions, raw_id)
         except Exception as error:  # noqa: BLE001 - sorted out in one place
             return self._failed(head, self._cause(error), name, began)
@@ -304,7 +332,12 @@ class Connection:
         counter.count(*times, computed, length, size)
         if length > _KEEP_BUFFER:
             self.channel.release_buffer(_KEEP_BUFFER)
-        if self._first and not raw_id and Repeat.allowed(request, values, response):
+        if (
+            self._first
+            and not raw_id
+            and len(raw) <= _MAX_CACHED_JSON
+            and Repeat.allowed(request, specs, values, response)
+        ):
             total = len(self._first) + length
             self._repeat = Repeat(
                 prefix=self._first + raw,
@@ -356,7 +389,16 @@ class Connection:
             return error
         if isinstance(error, MemoryError):
             return self._plane.out_of_memory()
-        if isinstance(error, ConnectionClosedError | OSError):
+        if isinstance(error, ConnectionClosedError | ConnectionError | TimeoutError | SSLError):
+            raise error
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            return UnavailableError(
+                f"The accelerator's host is short of something: {error.strerror}.",
+                next_step="Repeat the request later.",
+            )
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            return InvalidRequestError("A name in the request is too long for a file's.")
+        if isinstance(error, OSError) and error.filename is None:
             raise error
         log.error("A request failed by a defect", exc_info=error)
         return InternalError(f"Internal error: {error!r}.")
@@ -365,22 +407,33 @@ class Connection:
         self, head: RequestHead, error: ElasticInferenceError, name: str, began: float
     ) -> bool:
         """Answer an inference that failed, and count it."""
-        if not isinstance(error, NotFoundError):
+        # Names of models that there are not would pile up.
+        if self._knows(name):
             counter = self._counter(name)
             counter.failures += 1
             counter.failure_time += time.monotonic() - began
         self._fail(error, close=not head.keep_alive)
         return head.keep_alive
 
+    def _knows(self, name: str) -> bool:
+        try:
+            self._plane.models.get(name)
+        except NotFoundError:
+            return False
+        return True
+
     def _other(self, head: RequestHead) -> bool:
         """Everything but the fast path."""
         body = self._body_of(head)
         close = not head.keep_alive
+        # What comes in pieces is never recognised by its first bytes.
+        self._first = b""
         try:
             if head.is_infer:
                 return self._infer_collected(head, body)
             self.channel.patience = _FOREVER
-            reply = find(head)(Call(self._plane, head, body, self._session))
+            local = self.channel.is_unix
+            reply = find(head)(Call(self._plane, head, body, self._session, local))
         except Exception as error:  # noqa: BLE001 - sorted out in one place
             cause = self._cause(error)
             close = not body.drain() or close

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -18,8 +19,11 @@ from typing import Any
 
 from elastic_inference.accelerator.sockets import peer_is_allowed
 
+log = logging.getLogger(__name__)
+
 _MAX_MESSAGE = 4096
 _MAX_DESCRIPTORS = 4
+_ACCEPT_PAUSE = 0.1
 
 
 class Handover:
@@ -52,8 +56,11 @@ class Handover:
         while True:
             try:
                 control, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                # Out of file descriptors or the like: a control plane that waits is not lost.
+                log.warning("Cannot accept a control connection: %s", error)
+                time.sleep(_ACCEPT_PAUSE)
+                continue
             if peer_is_allowed(control):
                 threading.Thread(
                     target=self._follow, args=(control,), name="control", daemon=True

@@ -30,13 +30,19 @@ from elastic_inference.protocol.tensors import Buffer
 
 _KEY = re.compile(r"/?[A-Za-z0-9._-]{1,200}")
 _NEEDED_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+_HOST_MEMORY = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
 
 
 class _Segment:
-    """A POSIX segment by descriptor: each use checks that it has not been cut since."""
+    """A POSIX segment by descriptor: each use checks that it has not been cut since.
+
+    The descriptor is closed with the last reference, so that no use finds its number taken by
+    another file.
+    """
 
     def __init__(self, key: str, offset: int, size: int) -> None:
         self.key, self.offset, self.size = key, offset, size
+        self._fd = -1
         path = "/dev/shm/" + key.lstrip("/")  # noqa: S108 - where the kernel keeps POSIX segments
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -45,18 +51,17 @@ class _Segment:
                 f"Cannot open shared memory {key!r}: {error.strerror}.",
                 next_step="System shared memory needs the same host and user.",
             ) from None
-        try:
-            status = os.fstat(self._fd)
-            if status.st_uid != os.geteuid():
-                raise InvalidRequestError(f"Shared memory {key!r} belongs to another user.")
-            if offset + size > status.st_size or size < 1:
-                raise InvalidRequestError(
-                    f"Shared memory {key!r} has {status.st_size} bytes; "
-                    f"{size} at {offset} do not fit."
-                )
-        except BaseException:
+        status = os.fstat(self._fd)
+        if status.st_uid != os.geteuid():
+            raise InvalidRequestError(f"Shared memory {key!r} belongs to another user.")
+        if offset + size > status.st_size or size < 1:
+            raise InvalidRequestError(
+                f"Shared memory {key!r} has {status.st_size} bytes; {size} at {offset} do not fit."
+            )
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
             os.close(self._fd)
-            raise
 
     def read(self, offset: int, size: int) -> Buffer:
         self._check(offset, size)
@@ -84,9 +89,6 @@ class _Segment:
     def _check(self, offset: int, size: int) -> None:
         if offset + size > self.size:
             raise too_small(self.key, self.size, offset, size)
-
-    def close(self) -> None:
-        os.close(self._fd)
 
 
 class SystemRegions:
@@ -122,9 +124,7 @@ class SystemRegions:
         with self._lock:
             names = list(self._segments) if name is None else [name]
             for each in names:
-                segment = self._segments.pop(each, None)
-                if segment is not None:
-                    segment.close()
+                self._segments.pop(each, None)
 
     def get(self, name: str) -> _Segment:
         segment = self._segments.get(name)
@@ -151,7 +151,7 @@ def too_small(name: str, has: int, offset: int, size: int) -> InvalidRequestErro
 
 @dataclass(slots=True)
 class ClientRegions:
-    """What one client may name: its own memfds, then the system's segments."""
+    """What a client on this host may name: its own memfds, then the system's segments."""
 
     system: SystemRegions
     limit: int
@@ -199,9 +199,9 @@ class ClientRegions:
             if len(self.own) >= self.limit:
                 raise LimitExceededError(f"{self.limit} shared memory regions are registered.")
             size = os.fstat(descriptor).st_size
-            if size < 1:
-                raise InvalidRequestError("The shared memory is empty.")
-            self.own[name] = memoryview(mmap.mmap(descriptor, size))
+            if not 0 < size <= _HOST_MEMORY:
+                raise InvalidRequestError(f"Shared memory of {size} bytes cannot be used.")
+            self.own[name] = _map(descriptor, size)
             return size
         finally:
             os.close(descriptor)
@@ -210,3 +210,15 @@ class ClientRegions:
         """Forget a memfd; running requests keep their view of it."""
         if self.own.pop(name, None) is None:
             raise NotFoundError(f"There is no shared memory region {name[:100]!r}.")
+
+
+def _map(descriptor: int, size: int) -> Buffer:
+    if os.fstatvfs(descriptor).f_bsize != mmap.PAGESIZE:
+        # A hole punched into huge pages may find no page to fill it: reading it would be fatal.
+        raise InvalidRequestError("The shared memory must not be of huge pages.")
+    try:
+        return memoryview(mmap.mmap(descriptor, size))
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError(
+            f"The shared memory cannot be mapped for reading and writing: {error}."
+        ) from None

@@ -17,8 +17,14 @@ from elastic_inference.accelerator.channel import Channel
 from elastic_inference.accelerator.models import Entry
 from elastic_inference.accelerator.statistics import Counter
 from elastic_inference.protocol.http import RequestHead
-from elastic_inference.protocol.inference import InferRequest, InferResponse, Regions, read_inputs
-from elastic_inference.protocol.tensors import Value, encode_tensor
+from elastic_inference.protocol.inference import InferRequest, InferResponse
+from elastic_inference.protocol.tensors import (
+    CONTAINERS,
+    Buffer,
+    TensorSpec,
+    Value,
+    encode_tensor,
+)
 
 _SMALL = 16384
 
@@ -63,17 +69,20 @@ class Repeat:
         wanted = count == self.total if self.whole else count >= len(self.prefix)
         return wanted and buffer.startswith(self.prefix)
 
-    def feeds(self, channel: Channel, regions: Regions) -> dict[str, Value]:
-        """The input values of the request that `came`; nothing of it is left to read then."""
-        request = self.request
+    def read(self, channel: Channel) -> tuple[Buffer, int]:
+        """The request that `came`, read to its end: a buffer, and where in it the tensors begin.
+
+        Raises:
+            what `Channel.read_body` does.
+        """
         if self.whole:
             tensors = memoryview(channel.head[len(self.prefix) : self.total])
             channel.take_first()
-            return read_inputs(request, tensors, 0, regions)
+            return tensors, 0
         json_length = len(self.prefix) - self.head_length
         channel.skip(self.head_length)
         body, at = channel.read_body(self.total - self.head_length, json_length)
-        return read_inputs(request, body, at + json_length, regions)
+        return body, at + json_length
 
     def fits(self, values: Sequence[Value]) -> bool:
         """Whether `answer` is the beginning of the answer with these outputs."""
@@ -88,12 +97,21 @@ class Repeat:
             channel.send(self.answer, [encode_tensor(value) for value in values])  # type: ignore[arg-type]  # arrays
 
     @staticmethod
-    def allowed(request: InferRequest, values: Sequence[Value], response: InferResponse) -> bool:
-        """Whether a request with these outputs can be remembered: all of them in the body."""
+    def allowed(
+        request: InferRequest,
+        specs: Sequence[TensorSpec],
+        values: Sequence[Value],
+        response: InferResponse,
+    ) -> bool:
+        """Whether a request with these outputs can be remembered: all of them in the body.
+
+        And all of them tensors whenever it comes; an optional one may be none the next time.
+        """
         return (
             request.output_region is None
             and len(response.buffers) == len(values)
             and all(slot.nbytes for slot in request.inputs)
+            and not any(spec.datatype in CONTAINERS for spec in specs)
             and all(isinstance(each, np.ndarray) and not each.dtype.hasobject for each in values)
         )
 

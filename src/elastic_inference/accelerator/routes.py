@@ -16,6 +16,8 @@ from elastic_inference.accelerator.dataplane import DataPlane
 from elastic_inference.errors import InvalidRequestError, NotFoundError
 from elastic_inference.protocol.content_range import parse_content_range
 from elastic_inference.protocol.http import RequestHead
+from elastic_inference.protocol.inference import unknown_region
+from elastic_inference.protocol.json_object import parse_object
 
 
 class Body(Protocol):
@@ -41,24 +43,23 @@ class Body(Protocol):
 
 @dataclass(slots=True)
 class Call:
-    """One request."""
+    """One request.
+
+    Attributes:
+        local: it came over the Unix socket, so from this host and this user.
+    """
 
     plane: DataPlane
     head: RequestHead
     body: Body
     session: ClientSession
+    local: bool
 
     def json(self) -> dict[str, Any]:
         raw = self.body.read()
         if not raw:
             return {}
-        try:
-            document = json.loads(raw)
-        except (ValueError, RecursionError):
-            raise InvalidRequestError("The request's body is not JSON.") from None
-        if not isinstance(document, dict):
-            raise InvalidRequestError("The request's body must be a JSON object.")
-        return document
+        return parse_object(raw, "The request's body")
 
 
 @dataclass(slots=True)
@@ -159,12 +160,21 @@ def _request_parameters(call: Call) -> dict[str, Any]:
 
 def _system_memory_status(call: Call) -> Reply:
     path = call.head.path
+    if not call.local and len(path) <= 4:
+        return Reply([])
     name = path[3] if len(path) > 4 else None
+    if not call.local:
+        raise unknown_region(str(name))
     return Reply(call.plane.system_regions.status(name))
 
 
 def _system_memory_register(call: Call) -> Reply:
     document = call.json()
+    if not call.local:
+        raise InvalidRequestError(
+            "Shared memory is for callers on the accelerator's host.",
+            next_step="Connect over its Unix socket, or send tensors in the body.",
+        )
     key, offset, size = (document.get(k, 0) for k in ("key", "offset", "byte_size"))
     if not isinstance(key, str) or type(offset) is not int or type(size) is not int or offset < 0:
         raise InvalidRequestError('A registration has "key", "offset" and "byte_size".')
@@ -175,7 +185,8 @@ def _system_memory_register(call: Call) -> Reply:
 def _system_memory_unregister(call: Call) -> Reply:
     path = call.head.path
     name = path[3] if len(path) > 4 else None
-    call.plane.system_regions.unregister(name)
+    if call.local:
+        call.plane.system_regions.unregister(name)
     return Reply({})
 
 
@@ -217,6 +228,15 @@ def _put_blob(call: Call) -> Reply:
     return Reply(status, status=201 if status["complete"] else 200)
 
 
+def _put_upload(call: Call) -> Reply:
+    start, total = parse_content_range(call.head.headers.get(b"content-range", b""))
+    return Reply(call.plane.append_upload(call.head.path[3], start, total, call.body.chunks()))
+
+
+def _name_upload(call: Call) -> Reply:
+    return Reply(call.plane.name_upload(call.head.path[3], call.json()))
+
+
 def _load_handle(call: Call) -> Reply:
     return Reply(call.plane.load(call.json(), call.session))
 
@@ -227,6 +247,8 @@ def _put_memory(call: Call) -> Reply:
 
 
 def _delete_memory(call: Call) -> Reply:
+    if not call.local:
+        raise unknown_region(call.head.path[3])
     call.session.regions.remove(call.head.path[3])
     return Reply({})
 
@@ -267,6 +289,8 @@ _ROUTES: dict[tuple[str, tuple[str, ...]], Handler] = {
         ("POST", "/v2/elastic-inference/usage", _add_usage),
         ("GET", "/v2/elastic-inference/blobs/*", _blob),
         ("PUT", "/v2/elastic-inference/blobs/*", _put_blob),
+        ("PUT", "/v2/elastic-inference/uploads/*", _put_upload),
+        ("POST", "/v2/elastic-inference/uploads/*", _name_upload),
         ("POST", "/v2/elastic-inference/models", _load_handle),
         ("PUT", "/v2/elastic-inference/memory/*", _put_memory),
         ("DELETE", "/v2/elastic-inference/memory/*", _delete_memory),

@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 
-from elastic_inference.accelerator.channel import Channel
+from elastic_inference.accelerator.channel import BufferBudget, Channel
 from elastic_inference.accelerator.connection import Connection
 from elastic_inference.accelerator.dataplane import DataPlane
 from elastic_inference.accelerator.sockets import peer_is_allowed, tune
@@ -34,6 +34,8 @@ class Server:
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._handshakes: dict[ssl.SSLSocket, float] = {}
+        self._shaking = threading.BoundedSemaphore(self._limits.max_connections)
+        self._budget = BufferBudget(self._limits.max_bodies)
         self._closing = threading.Event()
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -58,26 +60,51 @@ class Server:
             self.serve(sock, tls=False)
 
     def serve(self, sock: socket.socket, *, tls: bool) -> None:
-        """Serve a connected socket, over TLS if `tls`."""
+        """Serve a connected socket, over TLS if `tls`; never raises."""
+        if tls and not self._shaking.acquire(blocking=False):
+            log.warning("Too many TLS handshakes at one time: a connection is closed")
+            sock.close()
+            return
         self._plane.thread_started()
-        threading.Thread(target=self._run, args=(sock, tls), name="connection", daemon=True).start()
+        thread = threading.Thread(
+            target=self._run, args=(sock, tls), name="connection", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.warning("Cannot serve a connection: %s", error)
+            sock.close()
+            self._plane.thread_ended()
+            if tls:
+                self._shaking.release()
 
     def _run(self, sock: socket.socket, tls: bool) -> None:
         try:
             with contextlib.suppress(OSError):
-                tune(sock)
                 if not tls:
+                    tune(sock)
                     self._serve(sock)
-                elif (secured := self._handshake(sock)) is not None:
+                elif (secured := self._shake(sock)) is not None:
                     self._serve(secured)
         finally:
             self._plane.thread_ended()
+
+    def _shake(self, sock: socket.socket) -> ssl.SSLSocket | None:
+        try:
+            tune(sock)
+            return self._handshake(sock)
+        finally:
+            self._shaking.release()
 
     def _handshake(self, sock: socket.socket) -> ssl.SSLSocket | None:
         if self._tls is None:
             sock.close()
             return None
-        secured = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        try:
+            secured = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        except OSError:
+            sock.close()
+            return None
         self._handshakes[secured] = time.monotonic() + self._limits.handshake_timeout
         try:
             secured.do_handshake()
@@ -90,7 +117,7 @@ class Server:
         return secured
 
     def _serve(self, sock: socket.socket) -> None:
-        channel = Channel(sock, self._limits.max_head)
+        channel = Channel(sock, self._limits.max_head, self._budget)
         with self._lock:
             full = len(self._connections) >= self._limits.max_connections
             if not full:
@@ -127,7 +154,11 @@ class Server:
                     _cut(channel.sock)
                 elif not connection.busy and waited > _RELEASE_AFTER:
                     channel.release_buffer(_IDLE_BUFFER)
-            self._plane.tick()
+            try:
+                self._plane.tick()
+            except Exception:
+                # Without this thread no connection would ever be cut again.
+                log.exception("The upkeep of leases and memory failed")
 
     @property
     def busy(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from elastic_inference.errors import InvalidRequestError
+from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.protocol.json_tensors import tensor_from_json, value_to_json
 from elastic_inference.protocol.tensors import (
     BITS,
@@ -114,7 +115,7 @@ class InferRequest:
         binary_default: outputs not named in `outputs` are wanted in binary form.
         output_region: (name, offset, size) of the extension in docs/protocol.md, or None.
         binary_bytes: how many bytes must follow the JSON.
-        direct: every input is a plain numeric tensor in the body, aligned to its itemsize.
+        direct: every input is a tensor of numbers in the body, aligned to its itemsize.
         signature: names, datatypes and shapes of the inputs; equal ones need equal memory.
         responses: remembered response JSON by model and output shapes.
     """
@@ -152,7 +153,7 @@ def parse_infer_request(raw: bytes) -> InferRequest:
     Raises:
         InvalidRequestError: not JSON or not a request; the message names the place.
     """
-    body = _json_object(raw)
+    body = parse_object(raw)
     parameters = _parameters(body, "the request")
     inputs: list[InputSlot] = []
     at = 0
@@ -180,21 +181,14 @@ def parse_infer_request(raw: bytes) -> InferRequest:
         _output_region(parameters),
         at,
         all(
-            slot.dtype is not None and not slot.region and slot.offset % slot.dtype.itemsize == 0
+            slot.dtype is not None
+            and slot.dtype.kind != "b"
+            and not slot.region
+            and slot.offset % slot.dtype.itemsize == 0
             for slot in inputs
         ),
         repr([(slot.name, slot.datatype, slot.shape) for slot in inputs]),
     )
-
-
-def _json_object(raw: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestError(f"The request is not JSON: {str(error)[:200]}.") from None
-    if not isinstance(body, dict):
-        raise InvalidRequestError("The request must be a JSON object.")
-    return body
 
 
 def _parameters(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -315,9 +309,9 @@ def _read_input(slot: InputSlot, body: Buffer, start: int, regions: Regions) -> 
         return tensor_from_json(slot.name, slot.datatype, slot.shape, slot.data)
     if slot.region:
         data = regions.read(slot.region, slot.offset, slot.nbytes)
-        if slot.dtype is None:
-            # What has to be parsed is copied first: the other side could change it meanwhile.
-            data = memoryview(bytes(data))
+        if slot.dtype is None or _steers(slot.dtype):
+            # The other side could change it after it was checked.
+            data = memoryview(bytearray(data))
     else:
         data = body[start + slot.offset : start + slot.offset + slot.nbytes]
     try:
@@ -326,6 +320,14 @@ def _read_input(slot: InputSlot, body: Buffer, start: int, regions: Regions) -> 
         return decode_tensor(slot.datatype, slot.shape, data)
     except InvalidRequestError as error:
         raise InvalidRequestError(f"input {slot.name[:100]!r}: {error.message}") from None
+
+
+def _steers(dtype: np.dtype[Any]) -> bool:
+    """Whether an engine may take such elements for indices, sizes or conditions.
+
+    It checks them once and then relies on them; of pixels and numbers it only computes.
+    """
+    return dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize > 1)
 
 
 @dataclass(slots=True)

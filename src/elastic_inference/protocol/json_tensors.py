@@ -34,6 +34,15 @@ def tensor_from_json(name: str, datatype: str, shape: tuple[int, ...], data: lis
             f"got {len(flat)}."
         )
     _check(name, datatype, flat)
+    try:
+        return _array(datatype, shape, flat)
+    except (ValueError, OverflowError):
+        raise InvalidRequestError(
+            f"input {name[:100]!r}: an element of the data is too large for {datatype}."
+        ) from None
+
+
+def _array(datatype: str, shape: tuple[int, ...], flat: list[Any]) -> Array:
     if datatype == "BYTES":
         strings = np.empty(len(flat), np.object_)
         strings[:] = [item.encode() for item in flat]

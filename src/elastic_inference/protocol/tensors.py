@@ -24,6 +24,8 @@ Buffer: TypeAlias = memoryview
 
 MAX_RANK = 64
 MAX_DEPTH = 8
+# What fits in memory's address space with the largest elements.
+_MAX_ELEMENTS = 1 << 58
 
 CARRIER: Mapping[str, np.dtype[Any]] = MappingProxyType(
     {
@@ -133,15 +135,26 @@ class TensorSpec:
         return entry
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> TensorSpec:
-        shape = entry.get("shape")
-        element = entry.get("element")
+    def from_dict(cls, entry: Any, depth: int = 0) -> TensorSpec:
+        """The description that `to_dict` wrote.
+
+        Raises:
+            TypeError: it is none.
+        """
+        if not isinstance(entry, Mapping) or depth > MAX_DEPTH:
+            raise TypeError("a tensor's description is not an object")
+        shape, element = entry.get("shape"), entry.get("element")
+        symbols = entry.get("symbols", ())
+        if not isinstance(shape, list | tuple | None) or not isinstance(symbols, list | tuple):
+            raise TypeError("a tensor's shape is not a list")
+        if not all(type(size) is int for size in shape or ()):
+            raise TypeError("a tensor's size is not a number")
         return cls(
             str(entry.get("name", "")),
-            str(entry["datatype"]),
-            None if shape is None else tuple(int(size) for size in shape),
-            tuple(entry.get("symbols", ())),
-            None if element is None else cls.from_dict(element),
+            str(entry.get("datatype", "")),
+            None if shape is None else tuple(shape),
+            tuple(symbols),
+            None if element is None else cls.from_dict(element, depth + 1),
         )
 
 
@@ -182,7 +195,7 @@ def decode_tensor(datatype: str, shape: tuple[int, ...], data: Buffer) -> Array 
     """The tensor whose binary form is `data`: a view where the bytes are aligned, else a copy.
 
     Raises:
-        InvalidRequestError: the byte count does not fit datatype and shape.
+        InvalidRequestError: the bytes do not fit datatype and shape.
     """
     if datatype == "BYTES":
         return decode_strings(data, shape)
@@ -193,6 +206,9 @@ def decode_tensor(datatype: str, shape: tuple[int, ...], data: Buffer) -> Array 
         )
     if datatype in BITS:
         return Packed(datatype, shape, np.frombuffer(data, np.uint8))
+    if datatype == "BOOL" and expected and np.frombuffer(data, np.uint8).max() > 1:
+        # Compiled code may take a byte of another value for as many.
+        raise InvalidRequestError("A BOOL is 0 or 1.")
     array: Array = np.ndarray(shape, CARRIER[datatype], data)
     return array if array.flags.aligned else array.copy()
 
@@ -374,6 +390,7 @@ def parse_shape(raw: Any) -> tuple[int, ...]:
     for size in raw:
         if type(size) is not int or not 0 <= size < 1 << 62:
             raise InvalidRequestError(f"A shape must be a list of sizes, not {str(raw)[:100]}.")
-    if element_count(raw) >= 1 << 62:
+    # As numpy counts: a dimension of no size does not make the others smaller.
+    if math.prod(size or 1 for size in raw) > _MAX_ELEMENTS:
         raise InvalidRequestError(f"The shape {str(raw)[:100]} is too large.")
     return tuple(raw)
