@@ -9,6 +9,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --constraint constraints.txt
 BUILD := pyproject.toml constraints.txt $(wildcard hatch_build.py)
 
+# ONNX Runtime reports to its maker, and keeps files for that in the home directory, unless told.
+export ORT_DISABLE_TELEMETRY := 1
+
 .PHONY: help demo test test-fast lint bench bench-network clean
 .DEFAULT_GOAL := help
 

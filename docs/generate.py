@@ -19,6 +19,7 @@ from elastic_inference.settings import (
     ClientSettings,
     Limits,
     PoolSettings,
+    interval,
     parse_duration,
     parse_size,
 )
@@ -47,7 +48,7 @@ def _default(value: Any, parse: Any) -> str:
         return "empty"
     if parse is parse_size:
         return _size(value)
-    if parse is parse_duration:
+    if parse in {parse_duration, interval}:
         return _duration(value)
     return f"`{value}`"
 
@@ -63,8 +64,10 @@ def settings_table(cls: type) -> str:
 
 def _tree(cls: type[errors.ElasticInferenceError]) -> Iterator[type[errors.ElasticInferenceError]]:
     for sub in cls.__subclasses__():
-        yield sub
-        yield from _tree(sub)
+        # Adapters mix these classes with those of their libraries; such are not of the tree.
+        if sub.__module__ == errors.__name__:
+            yield sub
+            yield from _tree(sub)
 
 
 def errors_table() -> str:

@@ -45,9 +45,9 @@ def _show(title: str, command: list[str], **environment: str) -> str:
     print(f"== {title}", flush=True)
     started = time.monotonic()
     done = subprocess.run(
-        command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=False
+        command, env=os.environ | environment, capture_output=True, text=True, check=False
     )
-    print(done.stdout, end="")
+    print(done.stdout, done.stderr, sep="\n", end="")
     print(f"   {time.monotonic() - started:.1f} s, exit status {done.returncode}\n", flush=True)
     if done.returncode:
         sys.exit(done.returncode)

@@ -6,6 +6,7 @@ A setting is read from the environment variable that its field names. Sizes take
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -19,32 +20,58 @@ T = TypeVar("T")
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+# poll(2) counts milliseconds in 32 bits, and no disk has more bytes.
+_LONGEST = 576 * 3600.0
+_LARGEST = 2**60
 _SIZE_UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB}
 _TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 def parse_size(text: str) -> int:
     """Bytes from `64MiB`, `1048576`, …"""
-    return int(_quantity(text, _SIZE_UNITS))
+    size = int(_quantity(text, _SIZE_UNITS, _LARGEST))
+    if size < 1:
+        raise ValueError("it must be 1 or more")
+    return size
 
 
 def parse_duration(text: str) -> float:
     """Seconds from `500ms`, `10s`, `5min`, `2.5`, …"""
-    return _quantity(text, _TIME_UNITS)
+    return _quantity(text, _TIME_UNITS, _LONGEST)
 
 
-def _quantity(text: str, units: Mapping[str, float]) -> float:
+def interval(text: str) -> float:
+    """Seconds between two events: a duration of 1 ms or more."""
+    value = parse_duration(text)
+    if value < 0.001:
+        raise ValueError("it must be 1 ms or more")
+    return value
+
+
+def _quantity(text: str, units: Mapping[str, float], most: float) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].lower() not in units:
         known = ", ".join(unit for unit in units if unit)
-        raise ValueError(f"{text!r} is not a number with one of the units {known}")
-    return float(match[1]) * units[match[2].lower()]
+        raise ValueError(f"it must be a number, with one of the units {known} or none")
+    value = float(match[1]) * units[match[2].lower()]
+    if value > most:
+        raise ValueError(f"it must be at most {most:.0f}")
+    return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError("it must be 1 or more")
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) < 2**31):
+        raise ValueError("it must be a whole number, 1 or more")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError("it must be a number above 0")
     return value
 
 
@@ -188,14 +215,16 @@ class PoolSettings:
         "EI_CATALOG", None, Path, "TOML file with accelerator types of your own"
     )
     virtual_tflops: float = _setting(
-        "EI_VIRTUAL_TFLOPS", 8.0, float, "TFLOPS that a CPU-only node declares (best effort)"
+        "EI_VIRTUAL_TFLOPS", 8.0, _positive, "TFLOPS that a CPU-only node declares (best effort)"
     )
     gpu_tflops: float | None = _setting(
-        "EI_GPU_TFLOPS", None, float,
+        "EI_GPU_TFLOPS",
+        None,
+        _positive,
         "FP32 TFLOPS of one GPU, to cut compute shares by; unset: by their share of its memory",
     )
     health_interval: float = _setting(
-        "EI_HEALTH_INTERVAL", 3.0, parse_duration, "time between two health checks"
+        "EI_HEALTH_INTERVAL", 3.0, interval, "time between two health checks"
     )
     hang_timeout: float = _setting(
         "EI_HANG_TIMEOUT",
@@ -218,7 +247,7 @@ class PoolSettings:
     instance_lease: float = _setting(
         "EI_INSTANCE_LEASE",
         30.0,
-        parse_duration,
+        interval,
         "how long a silent `ei run` keeps its accelerators",
     )
     hello_timeout: float = _setting(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from elastic_inference import __version__
-from tests.pools import ei
+from tests.pools import EI, ei, environment
 
 COMMANDS = ("run", "up", "describe", "token", "terminate")
 
@@ -16,10 +19,37 @@ COMMANDS = ("run", "up", "describe", "token", "terminate")
 def test_where_no_pool_runs_there_is_nothing_and_no_error(tmp_path: Path) -> None:
     for what in ("accelerators", "instances"):
         done = ei(tmp_path, "describe", what)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (0, "ei: no pool runs; ei up starts one.\n")
         assert len(done.stdout.splitlines()) == 1
         done = ei(tmp_path, "describe", what, "-o", "json")
         assert json.loads(done.stdout) == {what: []}
+
+
+def test_a_pool_that_does_not_answer_is_told_from_none(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    pointer = {"endpoint": f"https://127.0.0.1:{port}", "server_name": "x", "ca": "",
+               "access_key_id": "a", "secret_access_key": "b"}  # fmt: skip
+    (tmp_path / "current.json").write_text(json.dumps(pointer))
+    for words, status in ((("describe", "accelerators"), 0), (("token", "eia-0"), 1)):
+        done = ei(tmp_path, *words)
+        assert f"No pool answers at https://127.0.0.1:{port}" in done.stderr
+        assert done.returncode == status
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*EI, "describe", "types"],
+        env=environment(tmp_path),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_types_are_described_without_a_pool(tmp_path: Path) -> None:

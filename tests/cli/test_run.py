@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import sys
 from pathlib import Path
@@ -37,9 +39,9 @@ def run(home: Path, *words: str, **env: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def start(home: Path, *command: str) -> Program:
+def start(home: Path, *command: str) -> contextlib.AbstractContextManager[Program]:
     words = [*EI, *RUN, "--quiet", "--", *command]
-    return Program(words, environment(home, **temporary(home)))
+    return program(words, environment(home, **temporary(home)))
 
 
 def pids(home: Path) -> list[int]:
@@ -73,7 +75,17 @@ def test_hidden_accelerators_are_not_used_and_that_is_said(home: Path) -> None:
         home, *RUN, "--", sys.executable, app, model, EI_VISIBLE_DEVICES=""
     )
     assert (status, output) == (0, f"result {apps.EXPECTED}\n")
-    assert "no inference reached the accelerator" in messages
+    assert "no inference reached the accelerator. EI_VISIBLE_DEVICES is empty" in messages
+
+
+@pytest.mark.parametrize(
+    ("command", "why"), [("true", "must use onnxruntime"), ("false", "status 1")]
+)
+def test_a_run_without_inference_is_told_why(home: Path, command: str, why: str) -> None:
+    _, _, messages = run(home, *RUN, "--", command)
+    warning = messages.splitlines()[-1]
+    assert warning.startswith("ei: warning: no inference reached the accelerator.")
+    assert why in warning
 
 
 @pytest.mark.parametrize(
@@ -116,7 +128,7 @@ def test_several_accelerators_in_the_order_of_their_types(home: Path) -> None:
     )
     assert status == 0
     assert ["eia2.medium" in line for line in output.splitlines()] == [True, False]
-    assert messages.count(" MiB; ") == 2
+    assert messages.count(" MiB (peak ") == 2
 
 
 @pytest.mark.parametrize(
@@ -141,10 +153,11 @@ def test_wrong_usage_is_told_in_a_line(
     assert why in messages.splitlines()[-1]
 
 
-def test_a_wrong_setting_is_named(home: Path) -> None:
-    status, _, messages = run(home, *RUN, "--", "true", EI_INSTANCE_LEASE="soon")
-    assert status == 1
-    assert "EI_INSTANCE_LEASE" in messages
+@pytest.mark.parametrize("name", ["EI_INSTANCE_LEASE", "EI_MAX_BODY", "EI_TIMEOUT"])
+def test_a_wrong_setting_is_named(home: Path, name: str) -> None:
+    status, _, messages = run(home, *RUN, "--", "true", **{name: "soon"})
+    assert (status, len(messages.splitlines())) == (1, 1)
+    assert f"{name}='soon'" in messages
 
 
 def test_no_room_on_the_node_is_a_failure(home: Path) -> None:
@@ -163,13 +176,13 @@ def test_a_file_that_cannot_be_executed_after_all(home: Path) -> None:
 
 
 def test_kill_9_of_ei_run_ends_command_and_accelerators(home: Path) -> None:
-    running = start(home, "sh", "-c", "echo pid $$; exec sleep 1000")
-    command = int(running.wait_for("pid").split()[1])
-    (accelerator,) = pids(home)
-    with held(command) as one, held(accelerator) as other:
-        assert running.end(signal.SIGKILL) == -signal.SIGKILL
-        assert gone(one)
-        assert gone(other)
+    with start(home, "sh", "-c", "echo pid $$; exec sleep 1000") as running:
+        command = int(running.wait_for("pid").split()[1])
+        (accelerator,) = pids(home)
+        with held(command) as one, held(accelerator) as other:
+            assert running.end(signal.SIGKILL) == -signal.SIGKILL
+            assert gone(one)
+            assert gone(other)
 
 
 def test_what_a_killed_run_left_on_disk_goes_with_a_later_one(home: Path) -> None:
@@ -181,13 +194,13 @@ def test_what_a_killed_run_left_on_disk_goes_with_a_later_one(home: Path) -> Non
 
 
 def test_kill_9_of_the_command_ends_the_run(home: Path) -> None:
-    running = start(home, "sh", "-c", "echo pid $$; exec sleep 1000")
-    command = int(running.wait_for("pid").split()[1])
-    (accelerator,) = pids(home)
-    with held(accelerator) as process:
-        os.kill(command, signal.SIGKILL)
-        assert running.end(0) == 137
-        assert gone(process)
+    with start(home, "sh", "-c", "echo pid $$; exec sleep 1000") as running:
+        command = int(running.wait_for("pid").split()[1])
+        (accelerator,) = pids(home)
+        with held(accelerator) as process:
+            os.kill(command, signal.SIGKILL)
+            assert running.end(0) == 137
+            assert gone(process)
 
 
 def test_kill_9_of_the_accelerator_is_not_noticed_by_the_application(home: Path) -> None:
@@ -210,9 +223,30 @@ def test_kill_9_of_the_accelerator_is_not_noticed_by_the_application(home: Path)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_signals_reach_the_command(home: Path, number: signal.Signals) -> None:
     script = "trap 'exit 9' TERM INT USR1; echo ready; while :; do sleep 0.05; done"
-    running = start(home, "sh", "-c", script)
-    running.wait_for("ready")
-    assert running.end(number) == 9
+    with start(home, "sh", "-c", script) as running:
+        running.wait_for("ready")
+        assert running.end(number) == 9
+
+
+def test_a_terminal_that_closes_ends_the_command_and_everything_else(home: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        script = "echo ready; exec sleep 1000"
+        words = [*EI, *RUN, "--", "sh", "-c", script]
+        os.execvpe(words[0], words, environment(home, **temporary(home)))  # noqa: S606 - the child
+    try:
+        seen = b""
+        while b"ready" not in seen:
+            seen += os.read(terminal, 4096)
+        (accelerator,) = pids(home)
+        with held(accelerator) as process:
+            os.close(terminal)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+            assert gone(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert left(home) == []
 
 
 def test_nested_runs(home: Path) -> None:

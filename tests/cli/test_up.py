@@ -192,7 +192,7 @@ def test_terminate_ends_an_instance(home: Path) -> None:
 @pytest.mark.parametrize("listen", ["nowhere", "example.com:1", "127.0.0.1:x"])
 def test_an_address_that_is_none_is_refused(home: Path, listen: str) -> None:
     done = ei(home, "up", "--listen", listen)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("ei: Cannot listen on")
     assert len(done.stderr.splitlines()) == 1
 

@@ -14,7 +14,7 @@ import pytest
 from elastic_inference.control.client import ControlClient
 from elastic_inference.control.endpoint import Endpoint, listen
 from elastic_inference.control.pool import Pool
-from elastic_inference.errors import ConfigurationError, UnavailableError
+from elastic_inference.errors import ConfigurationError, InvalidRequestError, UnavailableError
 
 StartPool = Callable[..., Pool]
 PATIENCE = 60.0
@@ -183,7 +183,7 @@ def test_a_hello_that_comes_byte_by_byte_arrives(recorder: tuple[Recorder, Endpo
 
 @pytest.mark.parametrize("bad", ["", "8443", "localhost:1", "127.0.0.1:x", "127.0.0.1:99999"])
 def test_addresses_that_are_none_are_refused(bad: str) -> None:
-    with pytest.raises(ConfigurationError, match="Cannot listen"):
+    with pytest.raises(InvalidRequestError, match="Cannot listen"):
         listen(bad)
 
 

@@ -56,6 +56,10 @@ class MemoryAccount:
         reader: whose memory counts.
         backstop: set RLIMIT_DATA of this process well above the limit.
         load_wait: longest wait for another load, in seconds.
+
+    Attributes:
+        limit: as given.
+        peak: the highest of all measured uses, in bytes.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class MemoryAccount:
         self._trim_due = False
         self._guards: list[GuardedModel] = []
         self._soft: int | None = None
+        self.peak = 0
         # One item per call under way. Appending and popping are atomic; counting is not.
         self.running: list[None] = []
         self.epoch = 0
@@ -92,7 +97,9 @@ class MemoryAccount:
     def used(self) -> int:
         """Bytes in use: AcceleratorMemoryUsage."""
         mapped = sum(guarded.model.mapped_bytes for guarded in tuple(self._guards))
-        return max(0, self._reader.read() - self._baseline) + mapped
+        used = max(0, self._reader.read() - self._baseline) + mapped
+        self.peak = max(self.peak, used)
+        return used
 
     def room(self) -> int:
         """Bytes of the slice that are free."""

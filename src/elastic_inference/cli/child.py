@@ -7,6 +7,7 @@ import ctypes
 import errno
 import json
 import os
+import select
 import shutil
 import signal
 import sys
@@ -75,8 +76,7 @@ class Child:
             with os.fdopen(self._failed, "rb") as failed:
                 self._failed = -1
                 why = failed.read()
-            # Not reaped yet, so that a signal that comes now finds this child and no other.
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            self._await_end()
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -96,6 +96,28 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             self._reap()
+
+    def _await_end(self) -> None:
+        """Forward signals until it ends. It is not reaped, so that they find no other process.
+
+        The system may give a signal to any thread, which does not interrupt a wait of this one;
+        the wake-up descriptor does. A terminal that closes sends two signals at once and so
+        makes that happen often.
+        """
+        ended = os.pidfd_open(self.pid)
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        previous = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        try:
+            poll = select.poll()
+            poll.register(ended, select.POLLIN)
+            poll.register(woken, select.POLLIN)
+            while (ended, select.POLLIN) not in poll.poll():
+                with contextlib.suppress(BlockingIOError):
+                    os.read(woken, 4096)
+        finally:
+            signal.set_wakeup_fd(previous)
+            for descriptor in (ended, woken, wake):
+                os.close(descriptor)
 
     def _reap(self) -> int:
         _, status = os.waitpid(self.pid, 0)

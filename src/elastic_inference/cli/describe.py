@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 
 from elastic_inference.catalog import Catalog
@@ -36,6 +37,8 @@ def main(options: argparse.Namespace) -> int:
         print(_instance_table(rows))
     else:
         print(_type_table(rows))
+    if pool is None and options.what != "types":
+        print("ei: no pool runs; ei up starts one.", file=sys.stderr)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,6 +11,8 @@ from importlib import import_module
 from elastic_inference._version import __version__
 from elastic_inference.errors import ElasticInferenceError
 
+# As a shell tells that SIGPIPE ended a command.
+_PIPE_CLOSED = 141
 _DESCRIPTION = "Attach a right-sized slice of an accelerator; inference runs there."
 _EXAMPLES = """\
 examples:
@@ -129,7 +132,28 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status: 0, 2 for bad usage, 1 for a failure."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = _parse(list(sys.argv[1:] if argv is None else argv))
+        status: int = import_module(f"elastic_inference.cli.{options.command}").main(options)
+        sys.stdout.flush()
+    except ElasticInferenceError as error:
+        print(f"ei: {error}", file=sys.stderr)
+        return 2 if error.kind == "invalid-request" else 1
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. What is still buffered must not be tried again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        why = error.strerror or error
+        print(f"ei: {where}{why}. Check EI_HOME, --state and the disk.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
     own, marker, rest = _split(words)
     parser = build_parser()
     if own[:1] == ["run"] and not rest and not {"-h", "--help"} & set(own):
@@ -139,17 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.run = rest
     elif marker:
         parser.error(f"ei {options.command} takes no command after --")
-    try:
-        status: int = import_module(f"elastic_inference.cli.{options.command}").main(options)
-    except ElasticInferenceError as error:
-        print(f"ei: {error}", file=sys.stderr)
-        return 2 if error.kind == "invalid-request" else 1
-    except OSError as error:
-        print(f"ei: {error}. Check EI_HOME, --state and the disk.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return status
+    return options
 
 
 def _split(words: list[str]) -> tuple[list[str], bool, list[str]]:

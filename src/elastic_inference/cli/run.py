@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import ssl
@@ -16,7 +17,7 @@ from elastic_inference.cli.instance import RunningInstance
 from elastic_inference.control.metadata import InstanceDocument, MetadataService
 from elastic_inference.errors import ConfigurationError, ElasticInferenceError
 from elastic_inference.protocol.sigv4 import DEFAULT_REGION
-from elastic_inference.settings import PoolSettings, from_environment
+from elastic_inference.settings import ClientSettings, PoolSettings, from_environment
 
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
 _SYSTEM_BUNDLES = (
@@ -28,6 +29,8 @@ _SYSTEM_BUNDLES = (
 
 def main(options: argparse.Namespace) -> int:
     settings = from_environment(PoolSettings)
+    # The command inherits these; a mistake is better told here than by its first session.
+    visible = from_environment(ClientSettings).visible_devices
     refused = child.refusal(options.run[0])
     if refused is not None:
         print(f"ei: {refused[1]}", file=sys.stderr)
@@ -40,7 +43,12 @@ def main(options: argparse.Namespace) -> int:
         types = [each.strip() for each in options.accelerator.split(",") if each.strip()]
         instance = RunningInstance(settings, types, options.name)
         try:
-            return _run(command, instance, quiet=options.quiet)
+            status, elapsed = _run(command, instance)
+            if not options.quiet:
+                # A terminal that is gone must not change the exit status.
+                with contextlib.suppress(OSError):
+                    _summarise(instance, elapsed, visible, status)
+            return status
         finally:
             # What follows is short and must not be cut off, or something would stay behind.
             for number in (signal.SIGINT, *_ENDS):
@@ -50,7 +58,8 @@ def main(options: argparse.Namespace) -> int:
         command.close()
 
 
-def _run(command: child.Child, instance: RunningInstance, *, quiet: bool) -> int:
+def _run(command: child.Child, instance: RunningInstance) -> tuple[int, float]:
+    """The command's exit status, and the seconds that it ran."""
     begin = time.monotonic()
     metadata = MetadataService(
         InstanceDocument(
@@ -65,9 +74,7 @@ def _run(command: child.Child, instance: RunningInstance, *, quiet: bool) -> int
         status = command.run(_environment(instance, metadata.url))
     finally:
         metadata.close()
-    if not quiet:
-        _summarise(instance, time.monotonic() - begin)
-    return status
+    return status, time.monotonic() - begin
 
 
 def _environment(instance: RunningInstance, metadata_url: str) -> dict[str, str]:
@@ -97,7 +104,7 @@ def _bundle(instance: RunningInstance) -> Path:
     return bundle
 
 
-def _summarise(instance: RunningInstance, elapsed: float) -> None:
+def _summarise(instance: RunningInstance, elapsed: float, visible: str | None, status: int) -> None:
     try:
         described = instance.call(
             "DescribeAccelerators", {"acceleratorIds": list(instance.accelerators)}
@@ -109,7 +116,7 @@ def _summarise(instance: RunningInstance, elapsed: float) -> None:
     prices = {each["acceleratorTypeName"]: each["pricePerHour"] for each in types}
     print(summary.lines(described, prices, elapsed), file=sys.stderr)
     if not summary.requests(described):
-        print(summary.NOTHING_CAME, file=sys.stderr)
+        print(summary.nothing_came(visible, status), file=sys.stderr)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

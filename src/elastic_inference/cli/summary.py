@@ -8,11 +8,25 @@ from typing import Any
 from elastic_inference.cli.output import mebibytes, seconds
 
 Document = Mapping[str, Any]
-NOTHING_CAME = (
-    "ei: warning: no inference reached the accelerator. The command must use onnxruntime from a"
-    " Python environment where elastic-inference is installed; EI_VISIBLE_DEVICES must not be"
-    " empty."
-)
+
+
+def nothing_came(visible: str | None, status: int) -> str:
+    """The warning that no inference reached an accelerator, with its likely cause.
+
+    Args:
+        visible: EI_VISIBLE_DEVICES, or None where it is not set.
+        status: the command's exit status.
+    """
+    if visible is not None and not visible.strip():
+        why = "EI_VISIBLE_DEVICES is empty, so the command ran without one."
+    elif status:
+        why = f"The command ended with exit status {status} before one."
+    else:
+        why = (
+            "The command must use onnxruntime from a Python environment where elastic-inference"
+            " is installed."
+        )
+    return f"ei: warning: no inference reached the accelerator. {why}"
 
 
 def requests(accelerators: Sequence[Document]) -> int:
@@ -37,7 +51,7 @@ def _summary(accelerator: Document, prices: Mapping[str, float], elapsed: float)
     text = [
         f"ei: {accelerator['acceleratorId']} ({what})",
         f"ei:   {_time(accelerator.get('usage'))}",
-        f"ei:   memory {_memory(accelerator)} MiB; {elapsed:.1f} s so far cost ${cost:.6f}",
+        f"ei:   memory {_memory(accelerator)}; {elapsed:.1f} s so far cost ${cost:.6f}",
     ]
     if accelerator["restarts"]:
         text.append(f"ei:   it was started again {accelerator['restarts']} time(s)")
@@ -60,6 +74,7 @@ def _time(usage: Document | None) -> str:
 
 
 def _memory(accelerator: Document) -> str:
-    used = f"{mebibytes(accelerator['memoryUsed'])} of {mebibytes(accelerator['memoryLimit'])}"
+    used, limit = mebibytes(accelerator["memoryUsed"]), mebibytes(accelerator["memoryLimit"])
     peak = accelerator.get("memoryPeak")
-    return used if peak is None else f"{used} (at most {mebibytes(peak)})"
+    before = "" if peak is None else f" (peak {mebibytes(peak)})"
+    return f"{used} of {limit} MiB{before}"

@@ -19,7 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from elastic_inference.errors import ConfigurationError, ElasticInferenceError
+from elastic_inference.errors import (
+    ConfigurationError,
+    ElasticInferenceError,
+    InvalidRequestError,
+)
 from elastic_inference.protocol import sni
 
 _log = logging.getLogger(__name__)
@@ -37,19 +41,28 @@ def listen(address: str) -> socket.socket:
     """A listening TCP socket for `HOST:PORT`.
 
     Raises:
-        ConfigurationError: it is no address, or one that cannot be had.
+        InvalidRequestError: it is no address.
+        ConfigurationError: it cannot be had.
     """
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
-        if not colon or not 0 <= int(port) <= 65535:
-            raise ValueError("it must be HOST:PORT")
         family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
-    except ValueError as error:
-        raise ConfigurationError(
-            f"Cannot listen on {address[:80]!r}: {error}.",
+    except ValueError:
+        family = None
+    if not colon:
+        why = "it is not HOST:PORT"
+    elif family is None:
+        why = f"{host!r} is not an IP address"
+    elif not (port.isascii() and port.isdigit() and int(port[:6]) <= 65535):
+        why = f"{port!r} is not a port, a number up to 65535"
+    else:
+        why = ""
+    if why or family is None:
+        raise InvalidRequestError(
+            f"Cannot listen on {address[:80]!r}: {why[:80]}.",
             next_step="Give an IP address and a port, as in --listen 127.0.0.1:8443.",
-        ) from None
+        )
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -200,7 +200,7 @@ class ControlPlane:
         if not 1 <= len(names) <= most:
             raise InvalidRequestError(
                 f"An instance has from 1 to {most} accelerators, not {len(names)}.",
-                next_step="Name fewer types; the limit is EI_MAX_ACCELERATORS.",
+                next_step="Name as many types; the limit is EI_MAX_ACCELERATORS.",
             )
         return [self.catalog.get(name) for name in names]
 

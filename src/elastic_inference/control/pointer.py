@@ -40,11 +40,15 @@ class Pointer:
 
     @classmethod
     def load(cls, home: Path) -> Pointer | None:
-        """The pool of this user; None where there is none, or the file is not one of ours."""
+        """The pool of this user; None where there is none, or the file is not one of ours.
+
+        Raises:
+            OSError: the file may not be read.
+        """
         try:
             fields = json.loads((home / _NAME).read_text(encoding="utf-8"))
             return cls(**{each.name: str(fields[each.name]) for each in dataclasses.fields(cls)})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
 
     def remove(self, home: Path) -> None:
