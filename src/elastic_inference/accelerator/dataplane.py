@@ -138,7 +138,11 @@ class DataPlane:
             "account": self.config.account,
             "device": self.config.device,
             "threads": self.config.threads,
-            "memory": {"limit": self.memory.limit, "used": self.memory.used()},
+            "memory": {
+                "limit": self.memory.limit,
+                "used": self.memory.used(),
+                "peak": self.memory.peak,
+            },
             "engine": {
                 "name": self.engine.name,
                 "version": self.engine.version,
