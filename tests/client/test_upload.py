@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pty
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+from elastic_inference.client import upload as uploading
 from elastic_inference.client.connection import Connection
 from elastic_inference.client.progress import Progress
 from elastic_inference.client.source import files_of
@@ -30,12 +31,15 @@ def _puts(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> list[i
     sizes: list[int] = []
     put = Connection.put
 
-    def recorded(self: Connection, path: str, part: memoryview, fields: str) -> bytes:
-        sizes.append(len(part))
-        return put(self, path, part, fields)
+    def recorded(
+        self: Connection, path: str, size: int, pieces: Iterable[memoryview], fields: str
+    ) -> bytes:
+        sizes.append(size)
+        return put(self, path, size, pieces, fields)
 
     with monkeypatch.context() as patch:
         patch.setattr(Connection, "put", recorded)
+        patch.setattr(uploading, "_PART", _PART)
         work()
     return sizes
 
@@ -67,7 +71,7 @@ def test_an_upload_that_was_cut_off_goes_on(
     with mortal.connect("tcp", recovery_timeout=60.0) as accelerator:
         link = accelerator._link
         fields = _content_range(_PART - 1, len(content))
-        link.call(lambda connection: connection.put(blob, content[:_PART], fields))
+        link.call(lambda connection: connection.put(blob, _PART, [content[:_PART]], fields))
         mortal.kill()
         mortal.start()
         sizes = _puts(monkeypatch, lambda: upload(link, files_of(path)))

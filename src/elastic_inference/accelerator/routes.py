@@ -228,15 +228,6 @@ def _put_blob(call: Call) -> Reply:
     return Reply(status, status=201 if status["complete"] else 200)
 
 
-def _put_upload(call: Call) -> Reply:
-    start, total = parse_content_range(call.head.headers.get(b"content-range", b""))
-    return Reply(call.plane.append_upload(call.head.path[3], start, total, call.body.chunks()))
-
-
-def _name_upload(call: Call) -> Reply:
-    return Reply(call.plane.name_upload(call.head.path[3], call.json()))
-
-
 def _load_handle(call: Call) -> Reply:
     return Reply(call.plane.load(call.json(), call.session))
 
@@ -289,8 +280,6 @@ _ROUTES: dict[tuple[str, tuple[str, ...]], Handler] = {
         ("POST", "/v2/elastic-inference/usage", _add_usage),
         ("GET", "/v2/elastic-inference/blobs/*", _blob),
         ("PUT", "/v2/elastic-inference/blobs/*", _put_blob),
-        ("PUT", "/v2/elastic-inference/uploads/*", _put_upload),
-        ("POST", "/v2/elastic-inference/uploads/*", _name_upload),
         ("POST", "/v2/elastic-inference/models", _load_handle),
         ("PUT", "/v2/elastic-inference/memory/*", _put_memory),
         ("DELETE", "/v2/elastic-inference/memory/*", _delete_memory),

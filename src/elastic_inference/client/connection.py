@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -189,14 +189,18 @@ class Connection:
         self._send_all(head, [memoryview(body)] if len(body) else [])
         return self.read_answer()
 
-    def put(self, path: str, part: Buffer, fields: str) -> bytes:
-        """PUT `part`, but only once the accelerator wants it; errors as in `request`.
+    def put(self, path: str, size: int, pieces: Iterable[Buffer], fields: str) -> bytes:
+        """PUT `size` bytes, but only once the accelerator wants them; errors as in `request`.
 
         So a refusal arrives whole, and is not lost with a body that nobody reads.
+
+        Args:
+            pieces: together `size` bytes; each is sent before the next is asked for.
         """
-        answer = self.offer(path, len(part), fields)
+        answer = self.offer(path, size, fields)
         if answer is None:
-            self._send_all(b"", [part])
+            for piece in pieces:
+                self._send_all(b"", [piece])
             answer = self.read_answer()
         return answer
 

@@ -6,7 +6,7 @@ import hashlib
 import mmap
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeAlias
@@ -20,6 +20,8 @@ ModelSource: TypeAlias = (
     "| Mapping[str, str | os.PathLike[str] | bytes | bytearray | memoryview]"
 )
 MAIN = "model.onnx"
+# Small enough to stay in the processor's cache between being read and being sent.
+_PIECE = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +40,29 @@ class Blob:
     _path: str
     _data: bytes
 
-    def read(self, offset: int, buffer: memoryview) -> memoryview:
-        """As many bytes from `offset` on as `buffer` holds, in `buffer` or elsewhere.
+    def read(self, offset: int, size: int) -> Iterator[memoryview]:
+        """`size` bytes from `offset` on, in pieces; each is valid until the next is asked for.
 
         Raises:
             InvalidRequestError: the file is not there any more or shorter.
         """
         if not self._path:
-            return memoryview(self._data)[offset : offset + len(buffer)]
+            yield memoryview(self._data)[offset : offset + size]
+            return
+        buffer = memoryview(bytearray(min(_PIECE, size)))
+        end = offset + size
         try:
             with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered
-                count = os.preadv(file.fileno(), [buffer], offset)
+                while offset < end:
+                    count = os.preadv(file.fileno(), [buffer[: end - offset]], offset)
+                    if not count:
+                        raise InvalidRequestError(
+                            f"{self._path} became shorter while it was read."
+                        )
+                    yield buffer[:count]
+                    offset += count
         except OSError as error:
             raise _unreadable(self._path, error) from error
-        if count != len(buffer):
-            raise InvalidRequestError(f"{self._path} became shorter while it was read.")
-        return buffer
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from elastic_inference.client.source import Blob, ModelFiles
 from elastic_inference.errors import ConflictError, InternalError
 from elastic_inference.protocol.content_range import format_content_range
 
-_PART = 8 * 1024 * 1024
+# What arrived of a part that is cut off stays stored: it need not be small.
+_PART = 32 * 1024 * 1024
 # Between two looks at what another client has uploaded of the same file.
 _PAUSE = 0.05
 
@@ -33,16 +34,13 @@ def _upload_blob(link: Link, name: str, blob: Blob) -> None:
     status = link.request("GET", path)
     progress = Progress(f"Uploading {name}", blob.size, _offset(status))
     patience = time.monotonic() + link.settings.load_timeout
-    buffer = memoryview(b"")
     while not status.get("complete"):
         offset = _offset(status)
         size = min(_PART, blob.size - offset)
         if size <= 0:
             raise InternalError(f"The store has all of {name} but does not take it as complete.")
-        if len(buffer) < size:
-            buffer = memoryview(bytearray(size))
         try:
-            status = _put(link, path, blob, offset, buffer[:size])
+            status = _put(link, path, blob, offset, size)
         except ConflictError:
             # Another client is at it; the file is complete when either is done.
             status = link.request("GET", path)
@@ -55,12 +53,10 @@ def _upload_blob(link: Link, name: str, blob: Blob) -> None:
         progress.show(blob.size if status.get("complete") else _offset(status))
 
 
-def _put(link: Link, path: str, blob: Blob, offset: int, buffer: memoryview) -> dict[str, Any]:
-    size = len(buffer)
+def _put(link: Link, path: str, blob: Blob, offset: int, size: int) -> dict[str, Any]:
     fields = f"Content-Range: {format_content_range(offset, size, blob.size)}\r\n"
-    part = blob.read(offset, buffer)
     raw = link.call(
-        lambda connection: connection.put(path, part, fields),
+        lambda connection: connection.put(path, size, blob.read(offset, size), fields),
         timeout_ns=int(link.settings.load_timeout * 1e9),
     )
     status = json.loads(raw) if raw else {}
