@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from benchmarks.client import open_accelerator
-
 from benchmarks.harness import Settings
 from benchmarks.report import Table, verdict
 from benchmarks.target import target
@@ -47,6 +46,7 @@ def measure(settings: Settings) -> list[Table]:
                 models["tiny"].run(feeds["tiny"])
             for model in models.values():
                 model.close()
+            running.settle()
             figures.append((_anonymous(pid), _resident(pid)))
         accelerator.close()
     (first_anonymous, first_resident), (last_anonymous, last_resident) = figures[0], figures[-1]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from tests.endpoint import SERVER_NAME, Endpoint, make_certificate
 from tests.processes import AcceleratorProcess
 
 TRANSPORTS = ("tls", "tcp", "unix", "shm")
+_LONGEST_PREPARATION = 60.0
+_PAUSE = 0.01
 
 
 class Target:
@@ -53,6 +57,20 @@ class Target:
             grant["address"] = {"socket_path": str(self.process.config.data_socket)}
         return grant
 
+    def settle(self) -> None:
+        """Wait until no model is being prepared in the background.
+
+        Raises:
+            RuntimeError: that takes too long.
+        """
+        deadline = time.monotonic() + _LONGEST_PREPARATION
+        while time.monotonic() < deadline:
+            _, _, body = self.process.request("GET", "/v2/elastic-inference/accelerator")
+            if json.loads(body)["preparing"] == 0:
+                return
+            time.sleep(_PAUSE)
+        raise RuntimeError("a model is being prepared for too long")
+
     def close(self) -> None:
         self.endpoint.close()
         self.process.stop()
@@ -70,11 +88,11 @@ def target(**settings: Any) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def workers(count: int) -> Iterator[Sequence[WorkerProcess]]:
+def workers(count: int, **environment: str) -> Iterator[Sequence[WorkerProcess]]:
     """Worker processes for the length of a section."""
     started: list[WorkerProcess] = []
     try:
-        started.extend(WorkerProcess() for _ in range(count))
+        started.extend(WorkerProcess(environment) for _ in range(count))
         yield started
     finally:
         for worker in started:
