@@ -588,9 +588,10 @@ class TestEnd:
             head = (
                 f"POST /v2/models/double/infer HTTP/1.1\r\n"
                 f"Authorization: Bearer {process.token()}\r\nContent-Length: {len(body)}\r\n"
-                f"Inference-Header-Content-Length: {length}\r\n\r\n"
+                f"Inference-Header-Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
             )
-            wire.send(head.encode() + body[:10])
+            wire.send(head.encode())
+            assert wire.answer()[0] == 100, "the request is under way"
             process.process.send_signal(signal.SIGTERM)
             # The listener closes first, so from then on the process is draining.
             while True:
@@ -599,7 +600,7 @@ class TestEnd:
                 except (ConnectionRefusedError, ConnectionResetError):
                     break
             assert wire.process.process.poll() is None
-            wire.send(body[10:])
+            wire.send(body)
             _, headers, answer = wire.answer()
             assert read_output(headers, answer).tolist() == (X * 2).tolist()
             assert idle.closed()

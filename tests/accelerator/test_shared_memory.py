@@ -229,6 +229,17 @@ def test_posix_segments(wire: Wire) -> None:
         assert ask_shared(wire, "posix")[0] == 400
 
 
+def test_posix_segments_over_tcp_of_the_same_user(served: AcceleratorProcess) -> None:
+    with posix_segment(4096) as (key, descriptor), Wire(served) as wire:
+        assert register(wire, "over-tcp", key) == 200
+        os.pwrite(descriptor, X.tobytes(), 0)
+        with Wire(served) as another:
+            infer_shared(another, "over-tcp", out="over-tcp")
+        assert os.pread(descriptor, 16, 64) == (X * 2).tobytes()
+        path = "/v2/systemsharedmemory/region/over-tcp/unregister"
+        assert wire.request("POST", path)[0] == 200
+
+
 def test_a_segment_cut_short_harms_nobody(wire: Wire) -> None:
     with posix_segment(4096) as (key, descriptor):
         assert register(wire, "cut", key) == 200

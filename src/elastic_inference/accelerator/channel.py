@@ -16,7 +16,9 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
+from elastic_inference.accelerator.sockets import peer_is_this_user
 from elastic_inference.errors import (
     ElasticInferenceError,
     InvalidRequestError,
@@ -100,6 +102,11 @@ class Channel:
         self.head_read = _TLS_RECORD if self.is_tls else HEAD_READ
         self._receive = self._receiver()
         self._send_piece = _TLS_PIECE if self.is_tls else _PIECE
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether the other end is on this host and of this user."""
+        return self.is_unix or peer_is_this_user(self.sock)
 
     def _receiver(self) -> Callable[[Buffer], int]:
         """What fills a buffer with as few Python calls as there can be."""

@@ -23,6 +23,7 @@ from elastic_inference.accelerator.channel import (
 )
 from elastic_inference.accelerator.clients import ClientSession
 from elastic_inference.accelerator.dataplane import DataPlane
+from elastic_inference.accelerator.regions import CheckedRegions
 from elastic_inference.accelerator.repeat import Repeat, shapes_of
 from elastic_inference.accelerator.routes import Call, find
 from elastic_inference.accelerator.statistics import Counter
@@ -44,7 +45,6 @@ from elastic_inference.protocol.http import (
 from elastic_inference.protocol.inference import (
     InferRequest,
     InferResponse,
-    NoRegions,
     Regions,
     parse_infer_request,
     read_inputs,
@@ -123,7 +123,9 @@ class Connection:
         self._limits = plane.config.limits
         self._session: ClientSession = plane.clients.anonymous()
         # Who is not seen to be on this host shares no memory with it.
-        self._regions: Regions = self._session.regions if channel.is_unix else NoRegions()
+        self._regions: Regions = self._session.regions
+        if not channel.is_unix:
+            self._regions = CheckedRegions(lambda: self._session.regions, lambda: channel.is_local)
         self._claims: Claims | None = None
         self._authorization = b""
         self._expires = 0.0
@@ -432,8 +434,7 @@ class Connection:
             if head.is_infer:
                 return self._infer_collected(head, body)
             self.channel.patience = _FOREVER
-            local = self.channel.is_unix
-            reply = find(head)(Call(self._plane, head, body, self._session, local))
+            reply = find(head)(Call(self._plane, head, body, self._session, self.channel))
         except Exception as error:  # noqa: BLE001 - sorted out in one place
             cause = self._cause(error)
             close = not body.drain() or close

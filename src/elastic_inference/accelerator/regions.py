@@ -14,7 +14,7 @@ import mmap
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -147,6 +147,30 @@ def too_small(name: str, has: int, offset: int, size: int) -> InvalidRequestErro
     return InvalidRequestError(
         f"Shared memory {name[:100]!r} has {has} bytes; {size} at {offset} do not fit."
     )
+
+
+class CheckedRegions:
+    """A client's regions on a connection that must first be seen to be of this host and user.
+
+    Args:
+        regions: the client's, which may change when it says who it is.
+        is_local: looks at the connection; asked once, when memory is first named.
+    """
+
+    def __init__(self, regions: Callable[[], ClientRegions], is_local: Callable[[], bool]) -> None:
+        self._regions = regions
+        self._is_local = is_local
+
+    def read(self, name: str, offset: int, size: int) -> Buffer:
+        return self._checked(name).read(name, offset, size)
+
+    def write(self, name: str, offset: int, parts: Sequence[Buffer]) -> None:
+        self._checked(name).write(name, offset, parts)
+
+    def _checked(self, name: str) -> ClientRegions:
+        if not self._is_local():
+            raise unknown_region(name)
+        return self._regions()
 
 
 @dataclass(slots=True)

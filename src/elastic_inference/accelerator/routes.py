@@ -41,19 +41,27 @@ class Body(Protocol):
         """
 
 
+class Peer(Protocol):
+    """The other end of the connection."""
+
+    @property
+    def is_local(self) -> bool:
+        """It is on this host and of this user; looked up when first asked."""
+
+
 @dataclass(slots=True)
 class Call:
     """One request.
 
     Attributes:
-        local: it came over the Unix socket, so from this host and this user.
+        peer: tells whether the caller is on this host and of this user.
     """
 
     plane: DataPlane
     head: RequestHead
     body: Body
     session: ClientSession
-    local: bool
+    peer: Peer
 
     def json(self) -> dict[str, Any]:
         raw = self.body.read()
@@ -160,20 +168,20 @@ def _request_parameters(call: Call) -> dict[str, Any]:
 
 def _system_memory_status(call: Call) -> Reply:
     path = call.head.path
-    if not call.local and len(path) <= 4:
+    if not call.peer.is_local and len(path) <= 4:
         return Reply([])
     name = path[3] if len(path) > 4 else None
-    if not call.local:
+    if not call.peer.is_local:
         raise unknown_region(str(name))
     return Reply(call.plane.system_regions.status(name))
 
 
 def _system_memory_register(call: Call) -> Reply:
     document = call.json()
-    if not call.local:
+    if not call.peer.is_local:
         raise InvalidRequestError(
             "Shared memory is for callers on the accelerator's host.",
-            next_step="Connect over its Unix socket, or send tensors in the body.",
+            next_step="Send the tensors in the body.",
         )
     key, offset, size = (document.get(k, 0) for k in ("key", "offset", "byte_size"))
     if not isinstance(key, str) or type(offset) is not int or type(size) is not int or offset < 0:
@@ -185,7 +193,7 @@ def _system_memory_register(call: Call) -> Reply:
 def _system_memory_unregister(call: Call) -> Reply:
     path = call.head.path
     name = path[3] if len(path) > 4 else None
-    if call.local:
+    if call.peer.is_local:
         call.plane.system_regions.unregister(name)
     return Reply({})
 
@@ -238,7 +246,7 @@ def _put_memory(call: Call) -> Reply:
 
 
 def _delete_memory(call: Call) -> Reply:
-    if not call.local:
+    if not call.peer.is_local:
         raise unknown_region(call.head.path[3])
     call.session.regions.remove(call.head.path[3])
     return Reply({})

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 from pathlib import Path
 
 # BBR paces loopback and halves a frame's speed; a window-based algorithm does not.
@@ -54,3 +55,27 @@ def peer_is_allowed(sock: socket.socket) -> bool:
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", raw)
     return uid in (0, os.geteuid())
+
+
+def peer_is_this_user(sock: socket.socket) -> bool:
+    """Whether the other end of a TCP connection is a socket of this host and user, or root's.
+
+    The kernel's own table of connections says who owns the other end; one in another network
+    namespace or on another host is not in it.
+    """
+    try:
+        wanted = _hex_address(sock.getpeername()), _hex_address(sock.getsockname())
+        table = Path("/proc/self/net/tcp").read_text("ascii")
+    except (OSError, ValueError):
+        return False
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if (fields[1], fields[2]) == wanted:
+            return int(fields[7]) in (0, os.geteuid())
+    return False
+
+
+def _hex_address(address: tuple[str, int]) -> str:
+    """An IPv4 address and port as the kernel's table writes them."""
+    packed = socket.inet_aton(address[0])
+    return f"{int.from_bytes(packed, sys.byteorder):08X}:{address[1]:04X}"
