@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from elastic_inference._version import __version__
+from elastic_inference.cli.output import give_up
 from elastic_inference.errors import ElasticInferenceError
 
 # As a shell tells that SIGPIPE ended a command.
@@ -140,8 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ei: {error}", file=sys.stderr)
         return 2 if error.kind == "invalid-request" else 1
     except BrokenPipeError:
-        # Whoever read the output has seen enough. What is still buffered must not be tried again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has seen enough.
+        give_up(sys.stdout)
         return _PIPE_CLOSED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import ssl
@@ -14,6 +13,7 @@ from types import FrameType
 
 from elastic_inference.cli import child, summary
 from elastic_inference.cli.instance import RunningInstance
+from elastic_inference.cli.output import give_up
 from elastic_inference.control.metadata import InstanceDocument, MetadataService
 from elastic_inference.errors import ConfigurationError, ElasticInferenceError
 from elastic_inference.protocol.sigv4 import DEFAULT_REGION
@@ -45,9 +45,11 @@ def main(options: argparse.Namespace) -> int:
         try:
             status, elapsed = _run(command, instance)
             if not options.quiet:
-                # A terminal that is gone must not change the exit status.
-                with contextlib.suppress(OSError):
+                try:
                     _summarise(instance, elapsed, visible, status)
+                except OSError:
+                    # A terminal that is gone must not change the exit status.
+                    give_up(sys.stderr)
             return status
         finally:
             # What follows is short and must not be cut off, or something would stay behind.
