@@ -113,6 +113,20 @@ def test_external_data_elsewhere_is_refused(write: Any, place: Any, location: st
         onnxfile.inspect(write(place(external(location))), ["data/w.bin"])
 
 
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "key", ["prepacked_0", "prepacked_", "basepath", "Location", "", "offset "]
+)
+def test_entries_that_only_the_engine_writes_are_refused(write: Any, place: Any, key: str) -> None:
+    tensor = external("w.bin")
+    for good in ("offset", "length", "checksum"):
+        tensor.external_data.add(key=good, value="0")
+    assert onnxfile.inspect(write(place(tensor)), ["w.bin"]).locations == {"w.bin"}
+    tensor.external_data.add(key=key, value="Gemm+1|64;128;0")
+    with pytest.raises(ModelFormatError, match="not allowed"):
+        onnxfile.inspect(write(place(tensor)), ["w.bin"])
+
+
 def test_every_value_of_an_ambiguous_entry_must_be_good(write: Any) -> None:
     # One entry with two values: parsers take the last one.
     tensor = external("w.bin")

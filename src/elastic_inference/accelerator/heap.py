@@ -14,7 +14,8 @@ _M_ARENA_MAX = -8
 _MAPPED_FROM = 1024 * 1024
 # The most that the C library takes.
 _MAPPED_FROM_WHILE_RECYCLING = 32 * 1024 * 1024
-_ARENAS = 2
+# Only of the first does the C library give back what is free at its end.
+_ARENAS = 1
 
 
 def configure() -> None:

@@ -22,7 +22,8 @@ class _Preparation:
 class Preparations:
     """The models that are still to be finished (see `LoadedModel.finish`).
 
-    The thread that does it lives while there is something to do.
+    The thread that does it lives while there is something to do; the process does not end
+    amid its work.
     """
 
     def __init__(self, account: MemoryAccount) -> None:
@@ -41,7 +42,7 @@ class Preparations:
             self._queue.append(_Preparation(guarded, [done]))
             self._pending += 1
             if len(self._queue) == 1:
-                threading.Thread(target=self._work, name="prepare").start()
+                threading.Thread(target=self._work, name="prepare", daemon=False).start()
 
     def after(self, guarded: GuardedModel, work: Callable[[], None]) -> None:
         """Do `work` when the model is finished: now, if nothing is left to do for it."""
