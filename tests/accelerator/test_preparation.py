@@ -247,13 +247,12 @@ def test_a_preparation_that_fails_costs_nothing(
     assert pool.load(LARGE).source == "direct"
 
 
-def test_where_there_is_little_room_the_model_is_prepared_first(tmp_path: Path) -> None:
-    pool = Pool(tmp_path)
-    pool.start()
-    pool.account.limit = pool.account.used() + 3 * len(LARGE)
+def test_where_there_is_little_room_the_model_is_prepared_first(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool.account, "room", lambda: 3 * len(LARGE))
     assert pool.load(LARGE).source == "prepared"
     assert pool.models.preparing == 0
-    pool.journal.close()
 
 
 def test_nothing_is_begun_once_the_process_ends(pool: Pool, gate: Gate) -> None:
