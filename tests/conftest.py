@@ -28,11 +28,14 @@ def _signals_as_in_a_terminal() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_pool_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests see no pool, no credentials and no settings of the user who runs them."""
+def _no_pool_from_outside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Tests see no pool, no credentials, no settings and no cache of the user who runs them."""
     for name in list(os.environ):
         if name.startswith(("EI_", "AWS_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture
