@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from typing import Any, Self
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper
 
 from tests.processes import AcceleratorProcess
+
+X = np.arange(4, dtype=np.float32).reshape(1, 4)
 
 
 class Wire:
@@ -104,3 +109,49 @@ def read_output(headers: dict[str, str], body: bytes) -> np.ndarray[Any, Any]:
     length = int(headers["inference-header-content-length"])
     output = json.loads(body[:length])["outputs"][0]
     return np.frombuffer(body[length:], np.float32).reshape(output["shape"])
+
+
+def scale_model(factor: float) -> bytes:
+    """`y = x * factor` for FP32 of any length."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "f"], ["y"])],
+        "scale",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor("f", TensorProto.FLOAT, [], [factor])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def load(process: AcceleratorProcess, name: str, model: bytes) -> None:
+    parameters = {
+        "config": json.dumps({"backend": "onnxruntime"}),
+        "file:1/model.onnx": base64.b64encode(model).decode(),
+    }
+    status, _, body = process.request(
+        "POST", f"/v2/repository/models/{name}/load", {"parameters": parameters}
+    )
+    assert status == 200, body
+
+
+def infer(wire: Wire, model: str, array: np.ndarray = X, *, token: str | None = "") -> np.ndarray:
+    body, length = infer_body(array)
+    status, headers, answer = wire.request(
+        "POST",
+        f"/v2/models/{model}/infer",
+        body,
+        headers=(f"Inference-Header-Content-Length: {length}",),
+        token=token,
+    )
+    assert status == 200, answer
+    return read_output(headers, answer)
+
+
+def error_of(answer: tuple[int, dict[str, str], bytes]) -> tuple[int, str]:
+    status, _, body = answer
+    document = json.loads(body)
+    assert document["accelerator_id"].startswith("eia-")
+    assert document["request_id"].startswith("EI-")
+    return status, document["error"]

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.settings import Limits
-from tests.accelerator.http_client import Wire
-from tests.accelerator.test_http import X, infer, load, scale_model
+from tests.accelerator.http_client import Wire, X, infer, load, scale_model
 from tests.endpoint import SERVER_NAME, Endpoint, make_certificate
 from tests.processes import AcceleratorProcess
 

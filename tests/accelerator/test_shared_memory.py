@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.accelerator.http_client import Wire
-from tests.accelerator.test_http import error_of, infer, load, scale_model
+from tests.accelerator.http_client import Wire, error_of, infer, load, scale_model
 from tests.processes import AcceleratorProcess
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.accelerator.http_client import Wire
-from tests.accelerator.test_http import infer, load, scale_model
+from tests.accelerator.http_client import Wire, infer, load, scale_model
 from tests.client.models import slow
 from tests.processes import AcceleratorProcess
 

@@ -19,8 +19,15 @@ from onnx import TensorProto, helper
 
 from elastic_inference.accelerator.wireformat import number_field, submessage
 from tests.accelerator.graphs import linear, model, network, value_info
-from tests.accelerator.http_client import Wire, infer_body, read_output
-from tests.accelerator.test_http import error_of, infer, load, scale_model
+from tests.accelerator.http_client import (
+    Wire,
+    error_of,
+    infer,
+    infer_body,
+    load,
+    read_output,
+    scale_model,
+)
 from tests.client.models import slow
 from tests.faults.conftest import Bystander, X, cpu_ticks, until
 from tests.processes import AcceleratorProcess

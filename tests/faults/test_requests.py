@@ -12,8 +12,7 @@ import pytest
 
 from elastic_inference.protocol.tokens import Claims, mint
 from elastic_inference.settings import Limits
-from tests.accelerator.http_client import Wire, infer_body
-from tests.accelerator.test_http import error_of, infer, load, scale_model
+from tests.accelerator.http_client import Wire, error_of, infer, infer_body, load, scale_model
 from tests.faults.conftest import Bystander, X, until
 from tests.processes import TOKEN_KEY, AcceleratorProcess
 

@@ -15,8 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.accelerator.graphs import value_info
-from tests.accelerator.http_client import Wire
-from tests.accelerator.test_http import error_of, infer, load
+from tests.accelerator.http_client import Wire, error_of, infer, load
 from tests.accelerator.test_shared_memory import memfd, offer, posix_segment, register
 from tests.faults.conftest import Bystander, X
 from tests.faults.test_models import answered, wait_until_it_computes
