@@ -14,6 +14,9 @@ import pytest
 
 from tests.processes import AcceleratorProcess
 
+# ONNX Runtime keeps files in the home directory to report from, unless told before its import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _signals_as_in_a_terminal() -> None:

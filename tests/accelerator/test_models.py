@@ -241,6 +241,7 @@ def test_unloading_lets_running_calls_finish(pool: Pool) -> None:
     assert infer(pool.models.get(again.handle)).tolist() == results[0][0].tolist()
 
 
+@pytest.mark.slow
 def test_loading_and_unloading_during_inference_disturbs_nobody(pool: Pool) -> None:
     other = pool.load(graphs.linear(seed=9))
     expected = infer(pool.models.get(other.handle)).tolist()
