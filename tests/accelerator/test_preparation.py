@@ -269,7 +269,7 @@ def test_nothing_is_begun_once_the_process_ends(pool: Pool, gate: Gate) -> None:
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, threading
 from pathlib import Path
 from tests.accelerator.test_models import Pool
 from tests.accelerator.test_preparation import LARGE, LONG
@@ -277,11 +277,18 @@ from elastic_inference.accelerator.engines import _prepared
 
 pool = Pool(Path(sys.argv[1]))
 models = pool.start()
-_prepared.keep = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+loaded = threading.Event()
+
+def die(*_):
+    loaded.wait()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+_prepared.keep = die
 if sys.argv[2] == "restore":
     models.restore()
 else:
     pool.load(LARGE)
+loaded.set()
 models.settled(LONG)
 print(models.index()[0]["state"])
 """
