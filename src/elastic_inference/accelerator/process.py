@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.accelerator.config import AcceleratorConfig
-from elastic_inference.errors import ElasticInferenceError
+from elastic_inference.errors import ConflictError, ElasticInferenceError, UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class AcceleratorProcess:
             ).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
+        lock = _own(config.directory)
         # The parts that load the engine are imported here, so that a wrong configuration and
         # the detached start answer at once.
         from elastic_inference.accelerator import assembly  # noqa: PLC0415
@@ -66,12 +68,17 @@ class AcceleratorProcess:
             drain=self._stop.set,
         )
         plane.models.restore()
-        _tell(ready_fd, {"pid": os.getpid(), "accelerator_id": config.accelerator_id, "port": port})
+        ready = {"pid": os.getpid(), "accelerator_id": config.accelerator_id, "port": port}
+        if not _tell(ready_fd, ready):
+            raise UnavailableError("Nobody waits for this accelerator any more.")
         self._wait(handover)
         plane.start_draining()
         server.drain(config.limits.drain_timeout)
         for path in (config.data_socket, config.handover_socket):
             path.unlink(missing_ok=True)
+        os.close(lock)
+        if server.busy:
+            _leave()
 
     def _wait(self, handover: Any) -> None:
         grace = self.config.control_grace
@@ -89,15 +96,46 @@ def _end_with(lifeline: int) -> None:
     os._exit(0)
 
 
-def _tell(ready_fd: int | None, message: dict[str, Any]) -> None:
+def _own(directory: Path) -> int:
+    """A lock on the directory, which ends with the process however that ends.
+
+    Raises:
+        ConflictError: another accelerator runs there.
+    """
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConflictError(
+            "Another accelerator process runs in this directory.",
+            next_step="It ends by itself when no control plane comes; else end it.",
+        ) from None
+    return descriptor
+
+
+def _leave() -> None:
+    """End while calls of the engine still run, which would not outlive the interpreter's end."""
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.current_thread():
+            thread.join()
+    logging.shutdown()
+    os._exit(0)
+
+
+def _tell(ready_fd: int | None, message: dict[str, Any]) -> bool:
+    """Say `message` to the starter; False if it has gone or given up."""
     line = json.dumps(message) + "\n"
     if ready_fd is None:
         sys.stdout.write(line)
         sys.stdout.flush()
-        return
-    with contextlib.suppress(OSError):
+        return True
+    try:
         os.write(ready_fd, line.encode())
         os.close(ready_fd)
+    except OSError:
+        return False
+    return True
 
 
 def _detach() -> None:
