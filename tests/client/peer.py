@@ -32,10 +32,11 @@ def tensor_answer(document: object, data: bytes) -> bytes:
 
 
 class Peer:
-    """Greets and loads as an accelerator does; `infer` is what the test wants it to be."""
+    """Greets as an accelerator does; `infer` and `loaded` are what the test wants them to be."""
 
-    def __init__(self, infer: Script) -> None:
+    def __init__(self, infer: Script, loaded: bytes | None = None) -> None:
         self._infer = infer
+        self._loaded = json.dumps(LOADED).encode() if loaded is None else loaded
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -70,7 +71,7 @@ class Peer:
                 elif b"elastic-inference/accelerator " in line:
                     sock.sendall(answer(json.dumps(INFO).encode()))
                 elif b"elastic-inference/models " in line:
-                    sock.sendall(answer(json.dumps(LOADED).encode()))
+                    sock.sendall(answer(self._loaded))
                 else:
                     sock.sendall(answer(b"{}"))
 

@@ -15,7 +15,7 @@ from elastic_inference.errors import (
     InternalError,
     InvalidRequestError,
 )
-from tests.client.peer import Peer, answer, tensor_answer
+from tests.client.peer import LOADED, Peer, answer, tensor_answer
 
 X = np.arange(4, dtype=np.float32)
 GOOD = {
@@ -229,6 +229,35 @@ def test_errors_of_unknown_form_are_internal_errors() -> None:
         before = sum(b"/accelerator " in line for line in peer.requests)
         np.testing.assert_array_equal(model.run({"x": X})[0], X)
         assert sum(b"/accelerator " in line for line in peer.requests) == before
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"7",
+        b"not json",
+        b"[" * 30_000,
+        b'{"name":' * 30_000,
+        json.dumps({**LOADED, "inputs": 5}).encode(),
+        json.dumps({**LOADED, "inputs": ["x"]}).encode(),
+        json.dumps({**LOADED, "outputs": [{"name": "y", "shape": 5}]}).encode(),
+        json.dumps({**LOADED, "outputs": [{"name": "y", "shape": ["a"]}]}).encode(),
+        json.dumps({**LOADED, "outputs": [{"name": "y", "shape": [1], "symbols": 1}]}).encode(),
+        json.dumps({**LOADED, "metadata": 5}).encode(),
+        json.dumps({**LOADED, "providers": 5}).encode(),
+        b'{"name":"m","inputs":[],"outputs":[' + b'{"element":' * 200 + b"1" + b"}" * 200 + b"]}",
+    ],
+)
+def test_a_load_answered_with_nonsense(loaded: bytes) -> None:
+    with (
+        Peer(lambda sock, _line, _body: _good(sock), loaded) as peer,
+        peer.connect() as it,
+        pytest.raises((AcceleratorLostError, InternalError)),
+    ):
+        it.load(b"model")
 
 
 def test_another_accelerator_in_its_place_is_not_used() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 # BBR paces loopback and halves a frame's speed; a window-based algorithm does not.
 _CONGESTION_CONTROLS = (b"cubic", b"reno")
 _BACKLOG = 128
+_ESTABLISHED = "01"
 
 
 def tune(sock: socket.socket) -> None:
@@ -58,10 +59,11 @@ def peer_is_allowed(sock: socket.socket) -> bool:
 
 
 def peer_is_this_user(sock: socket.socket) -> bool:
-    """Whether the other end of a TCP connection is a socket of this host and user, or root's.
+    """Whether the other end of a TCP connection is an open socket of this host and user.
 
     The kernel's own table of connections says who owns the other end; one in another network
-    namespace or on another host is not in it.
+    namespace or on another host is not in it. Root's do not count: relays of foreign connections
+    often are root's, and so is, in the table, whatever was closed.
     """
     try:
         wanted = _hex_address(sock.getpeername()), _hex_address(sock.getsockname())
@@ -71,7 +73,7 @@ def peer_is_this_user(sock: socket.socket) -> bool:
     for line in table.splitlines()[1:]:
         fields = line.split()
         if (fields[1], fields[2]) == wanted:
-            return int(fields[7]) in (0, os.geteuid())
+            return fields[3] == _ESTABLISHED and int(fields[7]) == os.geteuid()
     return False
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from elastic_inference.errors import AcceleratorLostError
 
@@ -93,6 +95,29 @@ def not_http(why: str) -> AcceleratorLostError:
         f"The accelerator's answer cannot be read: {why}.",
         next_step="Check that the address is an accelerator's.",
     )
+
+
+def json_of(raw: bytes) -> Any:
+    """The JSON in the body `raw` of an answer; {} where it is empty.
+
+    Raises:
+        AcceleratorLostError: it is none.
+    """
+    try:
+        return json.loads(raw) if raw else {}
+    except (ValueError, RecursionError) as error:
+        raise AcceleratorLostError(f"The accelerator's answer is not JSON: {error}.") from error
+
+
+def object_of(document: Any) -> dict[str, Any]:
+    """`document`, which must be a JSON object.
+
+    Raises:
+        AcceleratorLostError: it is none.
+    """
+    if not isinstance(document, dict):
+        raise AcceleratorLostError("The accelerator's answer is not a JSON object.")
+    return document
 
 
 def request_head(method: str, path: str, length: int, fields: str = "") -> bytes:

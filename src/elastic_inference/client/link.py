@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from elastic_inference.client.attempts import Attempts
 from elastic_inference.client.connection import Connection, open_socket
 from elastic_inference.client.grant import Address, Grant, Locator, owned_socket
+from elastic_inference.client.http import json_of
 from elastic_inference.client.shared_memory import Region, SharedConnection
 from elastic_inference.client.watchdog import NEVER, Watchdog
 from elastic_inference.errors import (
@@ -157,10 +158,7 @@ class Link:
             lambda connection: connection.request(method, path, raw),
             timeout_ns=int(timeout * 1e9),
         )
-        try:
-            return json.loads(answer) if answer else {}
-        except ValueError as error:
-            raise AcceleratorLostError(f"The accelerator's answer is not JSON: {error}.") from error
+        return json_of(answer)
 
     def give_back(self, connection: Connection) -> None:
         """Nobody uses `connection` any more."""
@@ -255,7 +253,7 @@ class Link:
         connection.token = grant.token
         try:
             info = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             info = None
         if not isinstance(info, dict):
             raise AcceleratorLostError(

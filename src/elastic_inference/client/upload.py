@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
+from elastic_inference.client.http import json_of, object_of
 from elastic_inference.client.link import Link
 from elastic_inference.client.progress import Progress
 from elastic_inference.client.source import Blob, ModelFiles
@@ -31,7 +31,7 @@ def upload(link: Link, model: ModelFiles) -> None:
 
 def _upload_blob(link: Link, name: str, blob: Blob) -> None:
     path = f"/v2/elastic-inference/blobs/{blob.sha256}"
-    status = link.request("GET", path)
+    status = object_of(link.request("GET", path))
     progress = Progress(f"Uploading {name}", blob.size, _offset(status))
     patience = time.monotonic() + link.settings.load_timeout
     while not status.get("complete"):
@@ -43,7 +43,7 @@ def _upload_blob(link: Link, name: str, blob: Blob) -> None:
             status = _put(link, path, blob, offset, size)
         except ConflictError:
             # Another client is at it; the file is complete when either is done.
-            status = link.request("GET", path)
+            status = object_of(link.request("GET", path))
             if _offset(status) != offset:
                 patience = time.monotonic() + link.settings.load_timeout
             elif time.monotonic() > patience:
@@ -59,7 +59,7 @@ def _put(link: Link, path: str, blob: Blob, offset: int, size: int) -> dict[str,
         lambda connection: connection.put(path, size, blob.read(offset, size), fields),
         timeout_ns=int(link.settings.load_timeout * 1e9),
     )
-    status = json.loads(raw) if raw else {}
+    status = object_of(json_of(raw))
     return status if "offset" in status else {**status, "offset": offset + size}
 
 

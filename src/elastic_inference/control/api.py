@@ -55,9 +55,15 @@ class Api:
             _log.warning("Too many connections to the control plane's API")
             connection.close()
             return
-        threading.Thread(
+        thread = threading.Thread(
             target=self._serve, args=(connection, peer), name="api", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            _log.warning("Cannot serve a connection to the API: %s", error)
+            connection.close()
+            self._slots.release()
 
     def _serve(self, connection: socket.socket, peer: tuple[Any, ...]) -> None:
         try:
@@ -83,6 +89,16 @@ class _Handler(BaseHTTPRequestHandler):
         # The base class asks for a server and uses it only to keep it.
         super().__init__(connection, peer, None)  # type: ignore[arg-type]  # see above
 
+    def handle_one_request(self) -> None:
+        # The base class gives each read its time; a request has no more than that as a whole.
+        self._late = threading.Timer(_TIMEOUT, _cut, (self.connection,))
+        self._late.daemon = True
+        self._late.start()
+        try:
+            super().handle_one_request()
+        finally:
+            self._late.cancel()
+
     def do_POST(self) -> None:
         try:
             status, answer = HTTPStatus.OK, self._answer()
@@ -104,6 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> dict[str, Any]:
         body = self._body()
+        self._late.cancel()
         headers = list(self.headers.items())
         store = self._api.store
 
@@ -130,7 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self._api.operations.call(operation, document, Caller.of(key, host, port))
 
     def _body(self) -> bytes:
-        length = self.headers.get("Content-Length", "")
+        lengths = self.headers.get_all("Content-Length", [])
+        length = lengths[0] if len(lengths) == 1 else ""
+        if "Transfer-Encoding" in self.headers:
+            length = ""
         if not (length.isascii() and length.isdigit() and len(length) <= 10):
             self.close_connection = True
             raise InvalidRequestError("The request needs a Content-Length.")
@@ -148,6 +168,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         _log.debug(format, *args)
+
+
+def _cut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # Not SSLSocket's own, which pulls the session from under the waiting thread.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _describe(error: ElasticInferenceError) -> dict[str, Any]:

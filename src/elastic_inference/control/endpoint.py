@@ -142,7 +142,7 @@ class Endpoint:
                 if descriptor == self._listener.fileno():
                     self._accept()
                 elif descriptor in self._pending:
-                    self._look(self._pending[descriptor], ended=bool(events & _ENDED))
+                    self._try_to_look(self._pending[descriptor], ended=bool(events & _ENDED))
             self._expire()
 
     def _patience(self) -> float:
@@ -168,6 +168,15 @@ class Endpoint:
             # Edge-triggered: bytes that stay in the socket must not wake the thread again.
             events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
             self._epoll.register(connection, events)
+
+    def _try_to_look(self, pending: _Pending, *, ended: bool) -> None:
+        """`_look`, but one connection's trouble is not the others'."""
+        try:
+            self._look(pending, ended=ended)
+        except Exception:  # noqa: BLE001 - this thread serves all the others too
+            _log.exception("A connection could not be handed on")
+            with contextlib.suppress(KeyError, OSError):
+                self._drop(pending)
 
     def _look(self, pending: _Pending, *, ended: bool) -> None:
         try:

@@ -128,16 +128,24 @@ class ControlPlane:
                 self.store.add_instance(instance)
         if known:
             return self._same(known, names)
+        begun: list[str] = []
         try:
-            self._launch(instance, types)
+            self._launch(instance, types, begun)
         except BaseException:
             self._end(instance.id)
+            self.fleet.stop(begun, 0)
             raise
         with self._changed, self.store.transaction():
-            self.store.set_instance_state(instance.id, records.RUNNING)
-            key = _new_key(instance.id)
-            self.store.add_access_key(key)
-            self._renew(instance)
+            now = self.store.instance(instance.id)
+            pending = now is not None and now.state == records.PENDING
+            if pending:
+                self.store.set_instance_state(instance.id, records.RUNNING)
+                key = _new_key(instance.id)
+                self.store.add_access_key(key)
+                self._renew(instance)
+        if not pending:
+            self.fleet.stop(begun, 0)
+            raise ConflictError(f"The instance {instance.id} was terminated while it started.")
         return replace(instance, state=records.RUNNING), self.store.accelerators(instance.id), key
 
     def keep_alive(self, instance_id: str) -> None:
@@ -223,7 +231,10 @@ class ControlPlane:
             )
         return instance, self.store.accelerators(instance.id), key
 
-    def _launch(self, instance: Instance, types: Sequence[AcceleratorType]) -> None:
+    def _launch(
+        self, instance: Instance, types: Sequence[AcceleratorType], begun: list[str]
+    ) -> None:
+        """Start an instance's accelerators; `begun` gets their ids first."""
         placements: list[Placement] = []
         try:
             placements.extend(self.fleet.place(each) for each in types)
@@ -248,6 +259,7 @@ class ControlPlane:
         with self.store.transaction():
             for accelerator in accelerators:
                 self.store.add_accelerator(accelerator)
+        begun.extend(accelerator.id for accelerator in accelerators)
         if len(accelerators) == 1:
             self.fleet.start(self._order(accelerators[0]))
             return

@@ -9,12 +9,14 @@ import os
 import select
 import signal
 import socket
+import struct
 import threading
 from pathlib import Path
 
 from elastic_inference.errors import UnavailableError
 
 _MAX_MESSAGE = 4096
+_HEARD_AT_ONCE = 16
 
 
 class ControlConnection:
@@ -43,6 +45,8 @@ class ControlConnection:
             connection.settimeout(timeout)
             connection.connect(str(path))
             pid = _pid(connection.recv(_MAX_MESSAGE), accelerator_id)
+            if pid != _listener_of(connection):
+                raise ValueError(f"it is not the process {pid} that it says it is")
             connection.setblocking(False)
             pidfd = _hold(pid, connection)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -105,6 +109,12 @@ def _pid(hello: bytes, accelerator_id: str) -> int:
     return int(fields["pid"])
 
 
+def _listener_of(connection: socket.socket) -> int:
+    """The process that listens at the other end, as the kernel knows it."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", raw)[0])
+
+
 def _hold(pid: int, connection: socket.socket) -> int:
     pidfd = os.pidfd_open(pid)
     # Still connected after the pidfd was taken: the number is that process's.
@@ -116,10 +126,12 @@ def _hold(pid: int, connection: socket.socket) -> int:
 
 def _ended(connection: socket.socket) -> bool:
     try:
-        while connection.recv(_MAX_MESSAGE):
-            pass
+        # One that says much is heard in turns with the others.
+        for _ in range(_HEARD_AT_ONCE):
+            if not connection.recv(_MAX_MESSAGE):
+                return True
     except BlockingIOError:
         return False
     except OSError:
         return True
-    return True
+    return False

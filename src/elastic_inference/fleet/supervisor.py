@@ -21,7 +21,8 @@ from elastic_inference.settings import PoolSettings
 
 _log = logging.getLogger(__name__)
 _PROBE = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-_ALIVE = b"HTTP/1.1 200"
+# Any answer shows life, that there are too many connections too.
+_ALIVE = b"HTTP/1.1 "
 _SHORTEST_PROBE = 1.0
 # A process that served this long begins with a clean slate when it ends.
 _STEADY = 60.0
