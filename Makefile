@@ -12,13 +12,14 @@ BUILD := pyproject.toml constraints.txt $(wildcard hatch_build.py)
 # ONNX Runtime reports to its maker, and keeps files for that in the home directory, unless told.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-fast lint bench bench-network clean
+.PHONY: help demo test test-fast fuzz lint bench bench-network clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo           an unmodified OCR application runs on an accelerator"
 	@echo "make test           the whole test suite"
 	@echo "make test-fast      the tests that take no longer than a few seconds each"
+	@echo "make fuzz           random requests and model files, for some minutes, each time others"
 	@echo "make lint           ruff and mypy"
 	@echo "make bench          measure against the floor and write docs/performance.md"
 	@echo "make bench-network  measure over a link of 1 Gbit/s (root and iproute2)"
@@ -50,6 +51,13 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -m "not slow"
+
+# FUZZ_SEED=7 make fuzz  repeats what a run has said; FUZZ_ROUNDS makes it longer.
+fuzz: FUZZ_ROUNDS ?= 5000
+fuzz: FUZZ_SEED ?= $(shell date +%s)
+fuzz: $(VENV)/.dev
+	@echo "FUZZ_SEED=$(FUZZ_SEED) FUZZ_ROUNDS=$(FUZZ_ROUNDS)"
+	@FUZZ_SEED=$(FUZZ_SEED) FUZZ_ROUNDS=$(FUZZ_ROUNDS) $(BIN)/python -m pytest -q -x --timeout 7200 tests/fuzz
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

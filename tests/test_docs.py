@@ -127,3 +127,15 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 def _anchors(document: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_tests_that_documents_name_are_there() -> None:
+    named = re.compile(r"`(?:tests/)?((?:[a-z_]+/)+test_[a-z_]+\.py)(?:::(\w+))?(?:::(\w+))?`")
+    found = 0
+    for document in DOCUMENTS:
+        for file, *names in named.findall(document.read_text(encoding="utf-8")):
+            text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+            for name in filter(None, names):
+                assert re.search(rf"\b(?:class|def) {name}\b", text), f"{file}::{name}"
+            found += 1
+    assert found > 20
