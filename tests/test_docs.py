@@ -130,7 +130,7 @@ def _anchors(document: Path) -> set[str]:
 
 
 def test_tests_that_documents_name_are_there() -> None:
-    named = re.compile(r"`(?:tests/)?((?:[a-z_]+/)+test_[a-z_]+\.py)(?:::(\w+))?(?:::(\w+))?`")
+    named = re.compile(r"`(?:tests/)?((?:[a-z_]+/)*test_[a-z_]+\.py)(?:::(\w+))?(?:::(\w+))?`")
     found = 0
     for document in DOCUMENTS:
         for file, *names in named.findall(document.read_text(encoding="utf-8")):
