@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from elastic_inference.accelerator.engines.base import LoadedModel
 from elastic_inference.errors import InvalidRequestError
+from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.protocol.tensors import TensorSpec
 
 _VERSIONED = re.compile(r"(\d{1,9})/(.+)", re.DOTALL)
@@ -46,12 +46,7 @@ def parse_repository_load(name: str, files: Mapping[str, bytes], config: str) ->
     Raises:
         InvalidRequestError: no model among the files, or the configuration does not fit.
     """
-    try:
-        settings = json.loads(config or "{}")
-    except (ValueError, RecursionError):
-        settings = None
-    if not isinstance(settings, dict):
-        raise InvalidRequestError("The model's configuration is not a JSON object.")
+    settings = parse_object((config or "{}").encode(), "The model's configuration")
     if settings.get("name") not in (None, "", name):
         raise InvalidRequestError("The model's configuration is that of another name.")
     for key in ("platform", "backend"):
