@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A call that the accelerator dies of is not tried for ever.
 _MAX_LOSSES = 3
+_FIRST_PAUSE = 0.01  # seconds
+_LONGEST_PAUSE = 0.5
 
 
 class Attempts:
@@ -36,6 +38,7 @@ class Attempts:
         self._reload = reload
         self._renewed = False
         self._losses = 0
+        self._pause = _FIRST_PAUSE
         self._deadline = 0.0
 
     def failed(self, connection: Connection | None, error: BaseException) -> None:
@@ -101,12 +104,20 @@ class Attempts:
                     next_step="EI_TIMEOUT and EI_LOAD_TIMEOUT say how long to wait.",
                 )
                 raise link.describe(late) from error
-            self._losses += 1
-            if self._losses >= _MAX_LOSSES:
-                if isinstance(error, UnavailableError) and type(error) is not AcceleratorLostError:
-                    # It is there, and says that it cannot.
-                    raise link.describe(error)
-                raise link.lost(error) from error
         if not self._deadline:
             self._deadline = now + link.settings.recovery_timeout
+        if connection is not None:
+            if isinstance(error, UnavailableError) and not isinstance(error, AcceleratorLostError):
+                self._wait(error)
+            else:
+                self._losses += 1
+                if self._losses >= _MAX_LOSSES:
+                    raise link.lost(error) from error
         link.attach_again(self.generation, self._deadline, error)
+
+    def _wait(self, error: UnavailableError) -> None:
+        """It is there and did nothing of the call: it ends or begins, which takes its time."""
+        if time.monotonic() + self._pause >= self._deadline:
+            raise self._link.describe(error)
+        time.sleep(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
