@@ -56,9 +56,7 @@ class Blob:
                 while offset < end:
                     count = os.preadv(file.fileno(), [buffer[: end - offset]], offset)
                     if not count:
-                        raise InvalidRequestError(
-                            f"{self._path} became shorter while it was read."
-                        )
+                        raise InvalidRequestError(f"{self._path} became shorter while it was read.")
                     yield buffer[:count]
                     offset += count
         except OSError as error:
