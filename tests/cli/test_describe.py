@@ -104,3 +104,18 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert str(tmp_path / "home") in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [("up",), ("run", "--accelerator", "eia1.medium", "--", "true")])
+def test_what_a_pool_needs_is_named_where_it_is_missing(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    # As in an environment with the application's side alone.
+    (tmp_path / "cryptography.py").write_text(
+        "raise ModuleNotFoundError('No module named cryptography', name='cryptography')"
+    )
+    done = ei(tmp_path / "home", *words, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert "cryptography" in done.stderr
+    assert "elastic-inference[node]" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -164,6 +164,6 @@ def main(arguments: list[str]) -> int:
         _tell(options.ready_fd, {"error": str(error), **error.to_dict()})
         return 1
     except OSError as error:
-        _tell(options.ready_fd, {"error": f"The accelerator cannot start: {error}"})
+        _tell(options.ready_fd, {"error": str(error)})
         return 1
     return 0

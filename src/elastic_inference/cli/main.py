@@ -139,6 +139,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ElasticInferenceError as error:
         print(f"ei: {error}", file=sys.stderr)
         return 2 if error.kind == "invalid-request" else 1
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("elastic_inference"):
+            raise
+        print(
+            f"ei: a pool on this machine needs {error.name}, which is not installed."
+            " Install elastic-inference[node].",
+            file=sys.stderr,
+        )
+        return 1
     except BrokenPipeError:
         # Whoever read the output has seen enough.
         give_up(sys.stdout)

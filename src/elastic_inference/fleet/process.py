@@ -96,7 +96,7 @@ def launch(
         writer = -1
         try:
             message = _ready(reader, time.monotonic() + timeout)
-            pid = _pid(message, log, begin)
+            pid = _pid(message, log, begin, detach=detach)
             if detach:
                 child.wait(timeout)
         except (UnavailableError, subprocess.TimeoutExpired):
@@ -130,11 +130,13 @@ def _ready(reader: int, deadline: float) -> dict[str, Any]:
     return message if isinstance(message, dict) else {}
 
 
-def _pid(message: Mapping[str, Any], log: Path, begin: int) -> int:
+def _pid(message: Mapping[str, Any], log: Path, begin: int, *, detach: bool) -> int:
     pid = message.get("pid")
     if "error" in message or not isinstance(pid, int):
-        why = str(message.get("error") or _last_line(log, begin))[:1024]
-        raise UnavailableError(f"The accelerator did not start: {why}", next_step=f"See {log}.")
+        why = str(message.get("error") or _last_line(log, begin))[:1024].rstrip(".")
+        # The log of an `ei run` without a pool goes with it.
+        see = f"See {log}." if detach else "Check EI_HOME and the disk."
+        raise UnavailableError(f"The accelerator did not start: {why}.", next_step=see)
     return pid
 
 
