@@ -43,7 +43,7 @@ def running(directory: Path, limits: Limits | None = None, **settings: float) ->
 
 def test_one_whose_connections_are_all_taken_is_not_taken_for_dead(short_path: Path) -> None:
     limits = Limits(max_connections=4)
-    with running(short_path, limits, hang_timeout=0.5) as pool:
+    with running(short_path, limits, hang_timeout=2.0) as pool:
         _, [accelerator], _ = pool.plane.run_instance(["eia1.medium"])
         pid = accelerator_pids(short_path / "state")[accelerator.id]
         path = pool.plane.fleet.local_address(accelerator.id)
@@ -59,7 +59,7 @@ def test_one_whose_connections_are_all_taken_is_not_taken_for_dead(short_path: P
             def count() -> None:
                 nonlocal probes
                 probes += 1
-                if probes >= 10:
+                if probes >= 30:
                     probed.set()
 
             supervisor = pool.plane.fleet._supervisor  # type: ignore[attr-defined]
@@ -71,8 +71,9 @@ def test_one_whose_connections_are_all_taken_is_not_taken_for_dead(short_path: P
 
             supervisor._hear = hear_and_count
             assert probed.wait(60.0)
-            status = pool.plane.fleet.status(accelerator.id)
-            assert (status.health, status.restarts) == (Health.OK, 0)
+            status = pool.plane.fleet.status
+            until("its health", lambda: status(accelerator.id).health is Health.OK)
+            assert status(accelerator.id).restarts == 0
         assert accelerator_pids(short_path / "state")[accelerator.id] == pid
 
 
