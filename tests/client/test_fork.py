@@ -140,6 +140,20 @@ def test_usage_is_reported_at_the_end(reachable: Reachable, tmp_path: Path, end:
     assert after["client_wall_ns"] > before["client_wall_ns"]
 
 
+def test_the_end_leaves_a_connection_that_is_in_use_to_its_user(reachable: Reachable) -> None:
+    """Another thread may hold it without having begun: two must not read one answer."""
+    accelerator = reachable.connect("unix")
+    link = accelerator._link
+    before = accelerator.usage()
+    taken = link.take()
+    taken.calls += 1
+    link.farewell()
+    assert taken._socket.fileno() >= 0, "its user closes it"
+    taken.close()
+    with reachable.connect("unix") as another:
+        assert another.usage()["client_calls"] == before["client_calls"]
+
+
 def test_models_that_are_garbage_are_unloaded(
     attach: Callable[..., Accelerator], monkeypatch: pytest.MonkeyPatch
 ) -> None:

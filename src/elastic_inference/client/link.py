@@ -86,7 +86,7 @@ class Link:
         self._recovering = threading.Lock()
         self._watchdog = Watchdog(min(self.timeout_ns, int(self.settings.load_timeout * 1e9)))
         self._finalizer = weakref.finalize(
-            self, _farewell, self._watchdog, self._connections, self._gone
+            self, _farewell, self._watchdog, self.idle, self._connections, self._gone
         )
 
     # -- calls -----------------------------------------------------------------------------
@@ -468,9 +468,15 @@ def _region_gone(link: weakref.ref[Link], name: str) -> None:
         alive.later(partial(alive.forget_region, name))
 
 
-def _farewell(watchdog: Watchdog, connections: set[Connection], gone: list[int]) -> None:
+def _farewell(
+    watchdog: Watchdog, idle: list[Connection], connections: set[Connection], gone: list[int]
+) -> None:
     """A link is closed, was dropped without that, or the process ends."""
-    resting = [each for each in list(connections) if each.deadline == NEVER]
+    # Taken off the stack, as every user takes one: another thread may be about to use it.
+    resting = []
+    with contextlib.suppress(IndexError):
+        while True:
+            resting.append(idle.pop())
     calls = gone[0] + sum(each.calls for each in list(connections))
     wall_ns = gone[1] + sum(each.wall_ns for each in list(connections))
     if calls and resting:
