@@ -17,7 +17,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from elastic_inference.accelerator.wireformat import number_field, submessage
+from elastic_inference.protocol.wireformat import number_field, submessage
 from tests.accelerator.graphs import linear, model, network, value_info
 from tests.accelerator.http_client import (
     Wire,

@@ -10,7 +10,6 @@ import binascii
 import json
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from elastic_inference._version import __version__
@@ -32,6 +31,7 @@ from elastic_inference.errors import (
     NotFoundError,
     UnavailableError,
 )
+from elastic_inference.protocol.host import boot_id
 from elastic_inference.protocol.http import response_head
 from elastic_inference.protocol.tensors import Buffer
 
@@ -289,11 +289,3 @@ def _decode_file(key: str, value: object) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidRequestError(f"{key[:100]!r} is not base64.") from None
-
-
-def boot_id() -> str:
-    """Identifies this host since its last boot."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return ""

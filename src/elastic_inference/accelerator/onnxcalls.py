@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from elastic_inference.accelerator.wireformat import BYTES, Source, Span, fields
 from elastic_inference.errors import ModelFormatError
+from elastic_inference.protocol.wireformat import BYTES, Source, Span, fields
 
 MAX_NESTING = 32
 _Name: TypeAlias = tuple[bytes, bytes]

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from elastic_inference.accelerator.onnxcalls import check_nesting
-from elastic_inference.accelerator.wireformat import (
+from elastic_inference.errors import ModelFormatError
+from elastic_inference.protocol.wireformat import (
     BYTES,
     VARINT,
     Source,
@@ -29,7 +30,6 @@ from elastic_inference.accelerator.wireformat import (
     submessage,
     varint,
 )
-from elastic_inference.errors import ModelFormatError
 
 MAX_DEPTH = 64
 MAX_FUNCTIONS = 4096

@@ -12,8 +12,9 @@ import time
 from elastic_inference.accelerator.channel import BufferBudget, Channel
 from elastic_inference.accelerator.connection import Connection
 from elastic_inference.accelerator.dataplane import DataPlane
-from elastic_inference.accelerator.sockets import peer_is_allowed, tune
+from elastic_inference.accelerator.sockets import peer_is_allowed
 from elastic_inference.errors import LimitExceededError
+from elastic_inference.protocol.host import tune
 
 log = logging.getLogger(__name__)
 

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import struct
 import sys
 from pathlib import Path
 
-# BBR paces loopback and halves a frame's speed; a window-based algorithm does not.
-_CONGESTION_CONTROLS = (b"cubic", b"reno")
 _BACKLOG = 128
 _ESTABLISHED = "01"
-
-
-def tune(sock: socket.socket) -> None:
-    """Options of every TCP data connection."""
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name in _CONGESTION_CONTROLS:
-            # Which algorithms there are, and which an ordinary user may choose, is the host's.
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name)
-                break
 
 
 def listen_unix(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:

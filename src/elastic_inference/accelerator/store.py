@@ -38,6 +38,7 @@ from elastic_inference.errors import (
     PayloadTooLargeError,
     UnavailableError,
 )
+from elastic_inference.protocol.host import boot_id
 from elastic_inference.protocol.tensors import Buffer
 from elastic_inference.settings import Limits
 
@@ -298,7 +299,7 @@ class BlobStore:
                 path.unlink()
 
     def _doubt_older_blobs(self, marker: Path) -> None:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+        boot = boot_id().encode()
         with marker.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)

@@ -26,11 +26,10 @@ from elastic_inference.errors import (
     InvalidRequestError,
     from_dict,
 )
+from elastic_inference.protocol.host import tune
 from elastic_inference.protocol.tensors import Array, Buffer, Value, decode_value
 
 _BUFFER = 64 * 1024
-# BBR paces loopback and halves the speed of large tensors.
-_CONGESTION_CONTROLS = (b"cubic", b"reno")
 _MAX_ERROR = 64 * 1024
 
 
@@ -402,7 +401,7 @@ def open_socket(address: Address, *, unix: bool, timeout: float) -> socket.socke
         if unix:
             sock.connect(address.socket_path)
         else:
-            _tune(sock)
+            tune(sock)
             if address.tls:
                 name = address.server_name or address.host
                 sock = tls_context(address.ca).wrap_socket(sock, server_hostname=name)
@@ -417,13 +416,3 @@ def open_socket(address: Address, *, unix: bool, timeout: float) -> socket.socke
         sock.close()
         raise
     return sock
-
-
-def _tune(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name in _CONGESTION_CONTROLS:
-        # Which algorithms there are, and which an ordinary user may choose, is the host's.
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name)
-            break

@@ -9,7 +9,6 @@ import ssl
 import stat
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -21,12 +20,12 @@ from elastic_inference.errors import (
     UnavailableError,
     from_dict,
 )
+from elastic_inference.protocol.host import boot_id
 from elastic_inference.protocol.sigv4 import sign
 from elastic_inference.settings import ClientSettings
 
 _TARGET = "ElasticInferenceControl_20261101.Connect"
 _MAX_ANSWER = 1 << 20
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,11 +174,8 @@ def _local_socket(local: Any) -> str:
     if not isinstance(local, dict) or not local.get("bootId"):
         return ""
     path = str(local.get("socket", ""))
-    try:
-        same_host = _BOOT_ID.read_text(encoding="ascii").strip() == str(local["bootId"]).strip()
-        return path if same_host and owned_socket(path) else ""
-    except OSError:
-        return ""
+    same_host = boot_id() == str(local["bootId"]).strip()
+    return path if same_host and owned_socket(path) else ""
 
 
 def owned_socket(path: str) -> bool:

@@ -18,9 +18,9 @@ from elastic_inference.fleet.control_connection import ControlConnection
 from elastic_inference.fleet.node import Node
 from elastic_inference.fleet.resident import Resident, Ways, check_socket_path
 from elastic_inference.fleet.supervisor import Supervisor
+from elastic_inference.protocol.host import boot_id
 from elastic_inference.settings import Limits, PoolSettings
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _HELLO_TIMEOUT = 2.0
 
 
@@ -56,7 +56,7 @@ class LocalFleet:
             start_timeout=settings.start_timeout,
             lifeline=None if self._lifeline is None else self._lifeline[0],
         )
-        self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
+        self._boot_id = boot_id()
         self._residents: dict[str, Resident] = {}
         self._watchers: list[Watcher] = []
         self._lock = threading.Lock()

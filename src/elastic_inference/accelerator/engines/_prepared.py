@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.accelerator.onnxfile import EXTERNAL_DATA, TENSOR_PATHS
-from elastic_inference.accelerator.wireformat import BYTES, Span, fields
+from elastic_inference.protocol.host import boot_id
+from elastic_inference.protocol.wireformat import BYTES, Span, fields
 
 MODEL = "model.onnx"
 WEIGHTS = "weights.bin"
@@ -107,7 +108,7 @@ def keep(temporary: Path, folder: Path, interface: dict[str, Any]) -> None:
     entry = {
         "files": files,
         "digest": _digest(temporary / MODEL),
-        "boot": _boot(),
+        "boot": boot_id(),
         "interface": interface,
     }
     (temporary / _ENTRY).write_text(json.dumps(entry), encoding="utf-8")
@@ -175,7 +176,7 @@ def _read_entry(folder: Path) -> dict[str, Any] | None:
         return None
     entry = json.loads(path.read_bytes())
     sound = (
-        entry["boot"] == _boot()
+        entry["boot"] == boot_id()
         and all(_identity(folder / name) == seen for name, seen in entry["files"].items())
         and _digest(folder / MODEL) == entry["digest"]
         and isinstance(entry["interface"], dict)
@@ -192,7 +193,3 @@ def _identity(path: Path) -> list[int]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

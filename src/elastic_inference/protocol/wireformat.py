@@ -30,19 +30,19 @@ def fields(data: Source, span: Span) -> Iterator[tuple[int, int, Span]]:
         tag = data[at]
         at += 1
         if tag > 0x7F:
-            tag, at = _read_varint(data, at - 1, end)
+            tag, at = read_varint(data, at - 1, end)
         number, wire = tag >> 3, tag & 7
         # A parser of 32 bits would read a larger tag as another field.
         if number == 0 or tag >> 32:
             raise not_onnx("a field has no valid number")
         if wire == BYTES:
-            size, at = _read_varint(data, at, end)
+            size, at = read_varint(data, at, end)
             if size > end - at:
                 raise not_onnx("it is cut off or corrupt")
             yield number, wire, (at, at + size)
             at += size
         elif wire == VARINT:
-            value, at = _read_varint(data, at, end)
+            value, at = read_varint(data, at, end)
             yield number, wire, (value, at)
         elif wire in (FIXED64, FIXED32):
             size = 8 if wire == FIXED64 else 4
@@ -54,7 +54,7 @@ def fields(data: Source, span: Span) -> Iterator[tuple[int, int, Span]]:
             raise not_onnx("it has a field of an unknown kind")
 
 
-def _read_varint(data: Source, at: int, end: int) -> tuple[int, int]:
+def read_varint(data: Source, at: int, end: int) -> tuple[int, int]:
     value = shift = 0
     while at < end and shift < 70:
         byte = data[at]
@@ -67,12 +67,12 @@ def _read_varint(data: Source, at: int, end: int) -> tuple[int, int]:
 
 
 def after(data: Source, at: int) -> int:
-    tag, at = _read_varint(data, at, len(data))
+    tag, at = read_varint(data, at, len(data))
     wire = tag & 7
     if wire == VARINT:
-        return _read_varint(data, at, len(data))[1]
+        return read_varint(data, at, len(data))[1]
     if wire == BYTES:
-        size, at = _read_varint(data, at, len(data))
+        size, at = read_varint(data, at, len(data))
         return at + size
     return at + (8 if wire == FIXED64 else 4)
 
