@@ -177,12 +177,18 @@ def test_json_tensors_that_do_not_fit(datatype: str, data: list[Any]) -> None:
         b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1.0],"data":[1]}]}',
         b'{"inputs":[{"name":"x","datatype":"FP32","shape":[true],"data":[1]}]}',
         b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1]}]}',
-        (b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],'
-        b'"parameters":{"binary_data_size":5}}]}'),
-        (b'{"inputs":[{"name":"x","datatype":"FP32","shape":[4611686018427387904,4],'
-        b'"parameters":{"binary_data_size":0}}]}'),
-        (b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]},'
-        b'{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'),
+        (
+            b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],'
+            b'"parameters":{"binary_data_size":5}}]}'
+        ),
+        (
+            b'{"inputs":[{"name":"x","datatype":"FP32","shape":[4611686018427387904,4],'
+            b'"parameters":{"binary_data_size":0}}]}'
+        ),
+        (
+            b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]},'
+            b'{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'
+        ),
         b'{"inputs":[],"outputs":[{"name":"y"},{"name":"y"}]}',
         b'{"inputs":[],"outputs":[{"name":"y","parameters":{"classification":3}}]}',
         b'{"inputs":[],"parameters":[]}',
