@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.client import open_accelerator, registered_run
-
 from benchmarks.workloads import WORKLOADS, Workload
 
 Run = Callable[[], Any]
