@@ -80,6 +80,37 @@ def test_an_upload_that_was_cut_off_goes_on(
         np.testing.assert_array_equal(model.run({"x": X}, ["y"])[0], X * 32)
 
 
+def test_a_file_that_is_all_there_but_was_never_verified(
+    reachable: Reachable, transport: str
+) -> None:
+    """As an accelerator leaves it that is killed after the last byte."""
+    factor = 60 + TRANSPORTS.index(transport)
+    content = scaled(factor, size=100_000)
+    partial = reachable.process.config.store_directory / "partial"
+    (partial / hashlib.sha256(content).hexdigest()).write_bytes(content)
+    with reachable.connect(transport) as accelerator:
+        model = accelerator.load(content)
+        np.testing.assert_array_equal(model.run({"x": X}, ["y"])[0], X * factor)
+
+
+def test_a_file_that_is_all_there_and_wrong_is_uploaded_anew(reachable: Reachable) -> None:
+    content = scaled(66, size=100_000)
+    partial = reachable.process.config.store_directory / "partial"
+    (partial / hashlib.sha256(content).hexdigest()).write_bytes(bytes(len(content)))
+    with reachable.connect("unix") as accelerator:
+        with pytest.raises(InvalidRequestError, match="hash"):
+            accelerator.load(content)
+        np.testing.assert_array_equal(accelerator.load(content).run({"x": X}, ["y"])[0], X * 66)
+
+
+def test_an_empty_file(reachable: Reachable, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(scaled(67))
+    files: dict[str, Path | bytes] = {"m.onnx": tmp_path / "m.onnx", "empty.bin": b""}
+    with reachable.connect("unix") as accelerator:
+        model = accelerator.load(files)
+        np.testing.assert_array_equal(model.run({"x": X}, ["y"])[0], X * 67)
+
+
 def test_a_cut_in_the_middle_of_a_part(reachable: Reachable, transport: str) -> None:
     factor = 50 + TRANSPORTS.index(transport)
     content = memoryview(scaled(factor, size=20_000_000))

@@ -196,6 +196,8 @@ class Connection:
         Args:
             pieces: together `size` bytes; each is sent before the next is asked for.
         """
+        if not size:
+            return self.request("PUT", path, b"", fields)
         answer = self.offer(path, size, fields)
         if answer is None:
             for piece in pieces:

@@ -36,11 +36,12 @@ def _upload_blob(link: Link, name: str, blob: Blob) -> None:
     patience = time.monotonic() + link.settings.load_timeout
     while not status.get("complete"):
         offset = _offset(status)
-        size = min(_PART, blob.size - offset)
-        if size <= 0:
-            raise InternalError(f"The store has all of {name} but does not take it as complete.")
+        # Where all of it is stored, by one who ended before it was checked, an empty part does.
+        size = max(0, min(_PART, blob.size - offset))
         try:
             status = _put(link, path, blob, offset, size)
+            if not status.get("complete") and _offset(status) <= offset:
+                raise InternalError(f"The store does not take {name} as it is.")
         except ConflictError:
             # Another client is at it; the file is complete when either is done.
             status = object_of(link.request("GET", path))

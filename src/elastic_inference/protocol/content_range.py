@@ -1,4 +1,7 @@
-"""`Content-Range: bytes FIRST-LAST/TOTAL` (RFC 9110, 14.4), as uploads use it."""
+"""`Content-Range: bytes FIRST-LAST/TOTAL` (RFC 9110, 14.4), as uploads use it.
+
+`bytes */TOTAL` is an empty part at the end: it asks for nothing but that the whole be checked.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 
 from elastic_inference.errors import InvalidRequestError
 
-_RANGE = re.compile(rb"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_RANGE = re.compile(rb"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})")
 
 
 def parse_content_range(value: bytes) -> tuple[int, int]:
@@ -18,7 +21,10 @@ def parse_content_range(value: bytes) -> tuple[int, int]:
     match = _RANGE.fullmatch(value)
     if match is None:
         raise InvalidRequestError("An upload needs Content-Range: bytes FIRST-LAST/TOTAL.")
-    first, last, total = (int(group) for group in match.groups())
+    total = int(match[3])
+    if match[1] is None:
+        return total, total
+    first, last = int(match[1]), int(match[2])
     if not first <= last < total:
         raise InvalidRequestError("The Content-Range does not fit itself.")
     return first, total
@@ -26,4 +32,5 @@ def parse_content_range(value: bytes) -> tuple[int, int]:
 
 def format_content_range(first: int, size: int, total: int) -> str:
     """The field's value for `size` bytes at `first` of `total`."""
-    return f"bytes {first}-{first + size - 1}/{total}"
+    span = f"{first}-{first + size - 1}" if size else "*"
+    return f"bytes {span}/{total}"
