@@ -196,7 +196,9 @@ def test_progress_is_shown_on_a_terminal_only(
         progress = Progress("Uploading m", total)
         progress.show(total // 2)
         progress.show(total)
-        shown = screen.read(4096).decode()
+        shown = ""
+        while "\n" not in shown:
+            shown += screen.read(4096).decode()
     assert "Uploading m" in shown
     assert "100/100 MiB" in shown
     assert "small" not in shown
