@@ -177,6 +177,40 @@ def test_a_killed_upload_is_resumed_by_another_process(tmp_path: Path) -> None:
     assert store.append(digest, 1000, 2000, [memoryview(data)[1000:]]) == (2000, True)
 
 
+def test_uploads_at_one_time_share_the_space(tmp_path: Path) -> None:
+    """Another process's upload has reserved what it announced, until it ends however it does."""
+    digest = hashlib.sha256(b"a" * 2000).hexdigest()
+    with subprocess.Popen(
+        [sys.executable, "-c", UPLOAD, str(tmp_path), digest],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        store = BlobStore(tmp_path, Limits(max_store=2500, receive_timeout=0.05))
+        with pytest.raises(LimitExceededError, match="2500"):
+            store.put(b"y" * 1000)
+        assert store.used() == 2000
+        with pytest.raises(ConflictError, match="under way"):
+            store.put(b"a" * 2000)
+        process.send_signal(signal.SIGKILL)
+    assert store.used() == 1000
+    store.put(b"y" * 1500)
+    assert store.used() == 2500
+    assert store.status(digest) == (1000, False)
+
+
+def test_uploads_that_nobody_goes_on_with_give_way(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, Limits(max_store=2500))
+    digest = hashlib.sha256(b"a" * 2000).hexdigest()
+    assert store.append(digest, 0, 2000, [memoryview(b"a" * 1500)]) == (1500, False)
+    store.put(b"y" * 1200)
+    assert store.status(digest) == (0, False)
+    assert list((tmp_path / "reserved").iterdir()) == []
+    assert store.used() == 1200
+
+
 def test_blobs_of_before_the_last_boot_are_verified_anew(tmp_path: Path) -> None:
     store = BlobStore(tmp_path, Limits())
     sound, damaged = store.put(b"sound"), store.put(b"damaged")

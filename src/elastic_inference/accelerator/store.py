@@ -3,7 +3,7 @@
     blobs/SHA256        uploaded whole and verified since the machine started
     unverified/SHA256   the same from before; files are not forced to the disk, so a machine
                         that stopped may have lost some of their content
-    partial/SHA256      uploads that are not complete; kept over restarts
+    partial/SHA256      uploads that are not complete; kept over restarts, while there is room
     caches/KEY/…        prepared models, which an engine writes
     models/RANDOM/…     hard links under the names a model gives its files, while it is loaded
 
@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from elastic_inference.accelerator.space import LOCK, Space, remove_unlocked
 from elastic_inference.errors import (
     ConflictError,
     InvalidRequestError,
@@ -50,7 +51,6 @@ _MAX_HASHERS = 64
 _HASH_STEP = 256 * 1024
 _LOCK_RETRY = 0.02
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-LOCK = "lock"
 
 
 @dataclass(slots=True)
@@ -85,6 +85,7 @@ class BlobStore:
             self._blobs, self._unverified, self._partial, self._caches, self._models,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._space = Space(directory, limits)
         self._lock = threading.Lock()
         self._hashers: dict[str, tuple[int, Any]] = {}
         self._clean()
@@ -143,23 +144,31 @@ class BlobStore:
                     f"The upload goes on at byte {stored}, not {start}.",
                     next_step="Ask for the offset and send from there.",
                 )
-            self._make_room(total - start)
-            with _disk_errors():
+            with _disk_errors(), self._space.reserve(digest, total):
                 stored = self._write(digest, file, start, total, chunks)
                 if stored == total:
                     self._complete(digest, file, total)
         return self.status(digest)
 
     def put(self, data: bytes) -> str:
-        """Store `data` whole; its hash."""
+        """Store `data` whole; its hash.
+
+        Raises:
+            ConflictError: another upload of the same is under way, and does not go on.
+            what `append` does.
+        """
         digest = hashlib.sha256(data).hexdigest()
         offset, complete = self.status(digest)
+        seen = -1
         while not complete:
             part = memoryview(data)[offset:]
             try:
                 offset, complete = self.append(digest, offset, len(data), [part])
             except ConflictError:
                 offset, complete = self.status(digest)
+                if not complete and offset <= seen:
+                    raise
+                seen = offset
         return digest
 
     # Models
@@ -196,14 +205,14 @@ class BlobStore:
         folder = self._caches / hashlib.sha256(f"{handle} {fingerprint}".encode()).hexdigest()
         if not folder.exists():
             try:
-                self._make_room(size)
+                self._space.make_room(size)
             except LimitExceededError:
                 return None
         return folder
 
     def used(self) -> int:
         """Bytes of disk that the account's uploads and caches take."""
-        return sum(item.size for item in self._items())
+        return self._space.used()
 
     # Inner parts
 
@@ -327,48 +336,12 @@ class BlobStore:
         os.utime(blob)
         return target.stat().st_size
 
-    def _make_room(self, wanted: int) -> None:
-        """Evict what was not used for longest until `wanted` bytes more are allowed."""
-        items = self._items()
-        free = self._limits.max_store - sum(item.size for item in items)
-        for item in sorted(items, key=lambda item: item.used):
-            if free >= wanted:
-                return
-            if not item.partial and self._evict(item):
-                free += item.size
-        if free < wanted:
-            raise LimitExceededError(
-                f"The account's disk space of {self._limits.max_store} bytes is used up.",
-                next_step="Unload models that are not needed; EI_MAX_STORE sets the limit.",
-            )
-
-    def _items(self) -> list[_Item]:
-        found = []
-        for folder in (self._blobs, self._unverified, self._partial):
-            for path in folder.iterdir():
-                with suppress(FileNotFoundError):
-                    seen = path.stat()
-                    found.append(_Item(path, seen.st_size, seen.st_mtime, folder == self._partial))
-        for path in self._caches.iterdir():
-            with suppress(OSError):
-                sizes = [file.stat().st_size for file in path.iterdir()]
-                found.append(_Item(path, sum(sizes), (path / LOCK).stat().st_mtime, False))
-        return found
-
-    def _evict(self, item: _Item) -> bool:
-        if item.path.parent in (self._blobs, self._unverified):
-            if item.path.stat().st_nlink > 1:
-                return False
-            item.path.unlink(missing_ok=True)
-            return True
-        return _remove_unlocked(item.path, item.path / LOCK)
-
     def _clean(self) -> None:
         """Remove what processes left behind that ended in the midst of their work."""
         for path in self._models.iterdir():
-            _remove_unlocked(path, path)
+            remove_unlocked(path, path)
         for path in self._caches.glob(".*"):
-            _remove_unlocked(path, path / LOCK)
+            remove_unlocked(path, path / LOCK)
 
 
 def _locked(file: int, path: Path) -> bool:
@@ -378,30 +351,6 @@ def _locked(file: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(file), path.stat())
     except (BlockingIOError, FileNotFoundError):
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    path: Path
-    size: int
-    used: float
-    partial: bool
-
-
-def _remove_unlocked(path: Path, lock_path: Path) -> bool:
-    """Remove the folder `path` unless a process holds its lock."""
-    try:
-        lock = os.open(lock_path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path, ignore_errors=True)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
-    return True
 
 
 @contextmanager
