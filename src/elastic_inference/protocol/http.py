@@ -12,6 +12,7 @@ from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
 from elastic_inference.errors import InvalidRequestError
+from elastic_inference.protocol.compression import wanted_coding
 
 MAX_HEADERS = 100
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -38,6 +39,7 @@ class RequestHead:
         is_infer: POST …/infer.
         is_plain_infer: and its body comes at once, as it is: what the fast path takes.
         is_usual: nothing in it asks for a special treatment of this one request.
+        coding: `gzip` or `deflate`, with which to compress an inference's answer, or b"".
     """
 
     method: str
@@ -52,6 +54,7 @@ class RequestHead:
     is_infer: bool
     is_plain_infer: bool
     is_usual: bool
+    coding: bytes
 
 
 def split_authorization(head: bytes) -> tuple[bytes, bytes | None]:
@@ -95,6 +98,9 @@ def parse_request_head(head: bytes) -> RequestHead:
     expect_continue = headers.get(b"expect", b"").lower() == b"100-continue"
     connection = headers.get(b"connection", b"").lower()
     keep_alive = connection == b"keep-alive" if version == b"HTTP/1.0" else connection != b"close"
+    # HTTP/1.0 knows no chunks, which a large compressed answer comes in.
+    codable = is_infer and version == b"HTTP/1.1"
+    coding = wanted_coding(headers.get(b"accept-encoding", b"")) if codable else b""
     return RequestHead(
         method=method.decode(),
         path=segments,
@@ -110,7 +116,8 @@ def parse_request_head(head: bytes) -> RequestHead:
         and bool(length)
         and not expect_continue
         and b"content-encoding" not in headers,
-        is_usual=keep_alive and not (headers.keys() & _SPECIAL),
+        is_usual=keep_alive and not coding and not (headers.keys() & _SPECIAL),
+        coding=coding,
     )
 
 
@@ -161,25 +168,31 @@ def _segments(path: bytes) -> tuple[str, ...]:
 
 def response_head(
     status: int,
-    length: int,
+    length: int | None,
     content_type: bytes = b"application/json",
     *,
     json_length: int | None = None,
     extra: bytes = b"",
     close: bool = False,
 ) -> bytes:
-    """A response head with its empty line; `extra` holds whole fields, each with CRLF."""
+    """A response head with its empty line.
+
+    Args:
+        length: of the body, in bytes; None if it comes in chunks.
+        extra: whole fields, each with CRLF.
+    """
+    framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
     json_field = (
         b"" if json_length is None else b"Inference-Header-Content-Length: %d\r\n" % json_length
     )
-    return b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\n%s%s%sContent-Length: %d\r\n\r\n" % (
+    return b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\n%s%s%s%s\r\n\r\n" % (
         status,
         HTTPStatus(status).phrase.encode(),
         content_type,
         json_field,
         extra,
         b"Connection: close\r\n" if close else b"",
-        length,
+        framing,
     )
 
 
