@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from elastic_inference.protocol.compression import compress, wanted_coding
 from elastic_inference.protocol.http import parse_request_head
 
-UNPACK: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.decompress, b"deflate": zlib.decompress}
+UNPACK: dict[bytes, Callable[[bytes], bytes]] = {
+    b"gzip": gzip.decompress,
+    b"deflate": zlib.decompress,
+}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from elastic_inference.accelerator.clients import ClientSession
 from elastic_inference.accelerator.dataplane import DataPlane
-from elastic_inference.errors import InvalidRequestError, NotFoundError
+from elastic_inference.errors import InvalidRequestError, NotFoundError, UnavailableError
 from elastic_inference.protocol.content_range import parse_content_range
 from elastic_inference.protocol.http import RequestHead
 from elastic_inference.protocol.inference import unknown_region
@@ -110,11 +110,12 @@ def _matches(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
 
 
 def _live(_: Call) -> Reply:
-    return Reply()
+    return Reply({"live": True})
 
 
 def _ready(call: Call) -> Reply:
-    return Reply(status=200 if call.plane.ready else 503)
+    ready = call.plane.ready
+    return Reply({"live": True, "ready": ready}, status=200 if ready else 503)
 
 
 def _server(call: Call) -> Reply:
@@ -126,8 +127,9 @@ def _model(call: Call) -> Reply:
 
 
 def _model_ready(call: Call) -> Reply:
-    ready = call.plane.model_ready(call.head.path[2], _version(call))
-    return Reply(status=200 if ready else 404)
+    name = call.head.path[2]
+    ready = call.plane.model_ready(name, _version(call))
+    return Reply({"name": name, "ready": ready}, status=200 if ready else 404)
 
 
 def _model_config(call: Call) -> Reply:
@@ -135,8 +137,12 @@ def _model_config(call: Call) -> Reply:
 
 
 def _model_statistics(call: Call) -> Reply:
-    name = call.head.path[2] if call.head.path[2] != "stats" else ""
-    return Reply(call.plane.statistics_of(name))
+    call.plane.check_version(call.head.path)
+    return Reply(call.plane.statistics_of(call.head.path[2]))
+
+
+def _all_statistics(call: Call) -> Reply:
+    return Reply(call.plane.statistics_of(""))
 
 
 def _version(call: Call) -> str:
@@ -198,10 +204,33 @@ def _system_memory_unregister(call: Call) -> Reply:
     return Reply({})
 
 
-def _no_device_memory(call: Call) -> Reply:
-    if call.head.path[-1] == "register":
-        raise InvalidRequestError("CUDA shared memory is not offered.")
-    return Reply([] if call.head.path[-1] == "status" else {})
+def _device_memory(call: Call) -> Reply:
+    """Device memory cannot be registered, so there is no region to tell of or to forget."""
+    path = call.head.path
+    if path[-1] == "register":
+        raise InvalidRequestError(
+            "CUDA shared memory is not offered.",
+            next_step="Use system shared memory, or send the tensors in the body.",
+        )
+    if path[-1] == "status" and len(path) > 3:
+        raise NotFoundError(f"There is no CUDA shared memory region {path[3][:100]!r}.")
+    return Reply([] if path[-1] == "status" else {})
+
+
+def _no_settings(call: Call) -> Reply:
+    """The trace and logging extensions, as a Triton answers that was built without them."""
+    what = "logging" if call.head.path[-1] == "logging" else "trace"
+    raise UnavailableError(
+        f"The accelerator does not offer {what} settings.",
+        next_step="What it did is told at /v2/models/stats and /metrics.",
+    )
+
+
+def _no_generation(_: Call) -> Reply:
+    raise NotFoundError(
+        "The generate extension is not offered.",
+        next_step="Ask the model's infer endpoint for its tensors.",
+    )
 
 
 def _metrics(call: Call) -> Reply:
@@ -262,7 +291,7 @@ _ROUTES: dict[tuple[str, tuple[str, ...]], Handler] = {
         ("GET", "/v2/health/live", _live),
         ("GET", "/v2/health/ready", _ready),
         ("GET", "/v2", _server),
-        ("GET", "/v2/models/stats", _model_statistics),
+        ("GET", "/v2/models/stats", _all_statistics),
         ("GET", "/v2/models/*", _model),
         ("GET", "/v2/models/*/ready", _model_ready),
         ("GET", "/v2/models/*/config", _model_config),
@@ -279,9 +308,21 @@ _ROUTES: dict[tuple[str, tuple[str, ...]], Handler] = {
         ("POST", "/v2/systemsharedmemory/region/*/register", _system_memory_register),
         ("POST", "/v2/systemsharedmemory/region/*/unregister", _system_memory_unregister),
         ("POST", "/v2/systemsharedmemory/unregister", _system_memory_unregister),
-        ("GET", "/v2/cudasharedmemory/status", _no_device_memory),
-        ("POST", "/v2/cudasharedmemory/region/*/register", _no_device_memory),
-        ("POST", "/v2/cudasharedmemory/unregister", _no_device_memory),
+        ("GET", "/v2/cudasharedmemory/status", _device_memory),
+        ("GET", "/v2/cudasharedmemory/region/*/status", _device_memory),
+        ("POST", "/v2/cudasharedmemory/region/*/register", _device_memory),
+        ("POST", "/v2/cudasharedmemory/region/*/unregister", _device_memory),
+        ("POST", "/v2/cudasharedmemory/unregister", _device_memory),
+        ("GET", "/v2/logging", _no_settings),
+        ("POST", "/v2/logging", _no_settings),
+        ("GET", "/v2/trace/setting", _no_settings),
+        ("POST", "/v2/trace/setting", _no_settings),
+        ("GET", "/v2/models/*/trace/setting", _no_settings),
+        ("POST", "/v2/models/*/trace/setting", _no_settings),
+        ("POST", "/v2/models/*/generate", _no_generation),
+        ("POST", "/v2/models/*/generate_stream", _no_generation),
+        ("POST", "/v2/models/*/versions/*/generate", _no_generation),
+        ("POST", "/v2/models/*/versions/*/generate_stream", _no_generation),
         ("GET", "/metrics", _metrics),
         ("GET", "/v2/elastic-inference/accelerator", _accelerator),
         ("GET", "/v2/elastic-inference/usage", _usage),

@@ -109,13 +109,22 @@ class Statistics:
 
 
 def triton_statistics(model: str, version: str, counter: Counter) -> dict[str, object]:
-    """One entry of the statistics extension's `model_stats`; durations in nanoseconds."""
+    """One entry of the statistics extension's `model_stats`; durations in nanoseconds.
+
+    Each request is one execution of batch size 1, since a model's first dimension is its own
+    affair here.
+    """
 
     def duration(count: int, seconds: float) -> dict[str, int]:
         return {"count": count, "ns": round(seconds * 1e9)}
 
     done = counter.requests
     whole = counter.receive + counter.compute + counter.send
+    computed = {
+        "compute_input": duration(done, counter.receive),
+        "compute_infer": duration(done, counter.compute),
+        "compute_output": duration(done, counter.send),
+    }
     return {
         "name": model,
         "version": version,
@@ -126,11 +135,11 @@ def triton_statistics(model: str, version: str, counter: Counter) -> dict[str, o
             "success": duration(done, whole),
             "fail": duration(counter.failures, counter.failure_time),
             "queue": duration(done, 0.0),
-            "compute_input": duration(done, counter.receive),
-            "compute_infer": duration(done, counter.compute),
-            "compute_output": duration(done, counter.send),
+            **computed,
             "cache_hit": duration(0, 0.0),
             "cache_miss": duration(0, 0.0),
         },
-        "batch_stats": [],
+        "response_stats": {},
+        "batch_stats": [{"batch_size": 1, **computed}] if done else [],
+        "memory_usage": [],
     }
