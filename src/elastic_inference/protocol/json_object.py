@@ -11,6 +11,9 @@ from elastic_inference.errors import InvalidRequestError
 # Tensors have at most 64 dimensions.
 _MAX_DEPTH = 200
 _PIECE = 1 << 20
+# What tells how deep a text is nested, once escapes are gone; all else is passed over.
+_STRUCTURE = b'"[]{}'
+_FILLING = bytes(code for code in range(256) if code not in _STRUCTURE)
 
 
 def parse_object(raw: bytes, what: str = "The request") -> dict[str, Any]:
@@ -41,7 +44,8 @@ def _is_deep(raw: bytes) -> bool:
     import numpy as np  # noqa: PLC0415
 
     # Every quotation mark that is left begins or ends a string.
-    codes = np.frombuffer(raw.replace(rb"\\", b"").replace(rb"\"", b""), np.uint8)
+    bare = raw.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _FILLING)
+    codes = np.frombuffer(bare, np.uint8)
     quoted = level = 0
     for begin in range(0, len(codes), _PIECE):
         piece = codes[begin : begin + _PIECE]
