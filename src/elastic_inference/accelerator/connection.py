@@ -7,33 +7,29 @@ few system calls and one call of the engine.
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 import uuid
 from collections.abc import Sequence
 from functools import lru_cache
-from ssl import SSLError
 
+from elastic_inference.accelerator.causes import cause_of
 from elastic_inference.accelerator.channel import (
     Channel,
     ChannelBody,
     ConnectionClosedError,
     body_too_large,
 )
-from elastic_inference.accelerator.clients import ClientSession
 from elastic_inference.accelerator.dataplane import DataPlane
-from elastic_inference.accelerator.regions import CheckedRegions
+from elastic_inference.accelerator.grant import Grant
 from elastic_inference.accelerator.repeat import Repeat, shapes_of
 from elastic_inference.accelerator.routes import Call, find
 from elastic_inference.accelerator.statistics import Counter
 from elastic_inference.errors import (
     ElasticInferenceError,
-    InternalError,
     InvalidRequestError,
     LimitExceededError,
     NotFoundError,
-    UnavailableError,
 )
 from elastic_inference.protocol.http import (
     STATUS_BY_KIND,
@@ -45,14 +41,12 @@ from elastic_inference.protocol.http import (
 from elastic_inference.protocol.inference import (
     InferRequest,
     InferResponse,
-    Regions,
     parse_infer_request,
     read_inputs,
     split_id,
     write_response,
 )
 from elastic_inference.protocol.tensors import Buffer, Value
-from elastic_inference.protocol.tokens import Claims, verify
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +56,6 @@ _MAX_CACHED_HEAD = 2048
 _KEEP_BUFFER = 64 * 1024 * 1024
 _OPEN_PATHS = {("v2", "health", "live")}
 _FOREVER = float("inf")
-# What a host may lack, and a connection never.
-_SHORTAGES = {
-    errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS,
-}  # fmt: skip
-
 # Shared by the connections of the process, all of which belong to one tenant. A race between
 # two threads costs a second parse, nothing else.
 _heads: dict[bytes, RequestHead] = {}
@@ -121,14 +110,7 @@ class Connection:
         self.channel = channel
         self._plane = plane
         self._limits = plane.config.limits
-        self._session: ClientSession = plane.clients.anonymous()
-        # Who is not seen to be on this host shares no memory with it.
-        self._regions: Regions = self._session.regions
-        if not channel.is_unix:
-            self._regions = CheckedRegions(lambda: self._session.regions, lambda: channel.is_local)
-        self._claims: Claims | None = None
-        self._authorization = b""
-        self._expires = 0.0
+        self._grant = Grant(channel, plane)
         self._counters: dict[str, Counter] = {}
         self._repeat: Repeat | None = None
         # The request's head, if it may be remembered.
@@ -146,7 +128,7 @@ class Connection:
             log.exception("A connection ended by a defect")
         finally:
             self.channel.close()
-            self._plane.clients.leave(self._session)
+            self._grant.leave()
             self._plane.statistics.close(self._counters)
 
     def _serve_one(self) -> bool:
@@ -156,7 +138,7 @@ class Connection:
         self.busy = False
         repeat = self._repeat
         # Who has shown no token yet gets no longer than who is amid a request.
-        idle = limits.receive_timeout if self._claims is None else limits.idle_timeout
+        idle = limits.receive_timeout if self._grant.claims is None else limits.idle_timeout
         if repeat is not None and not channel.buffered:
             count = channel.receive_first(idle, limits.receive_timeout, repeat.first_read)
             self.busy = True
@@ -183,7 +165,7 @@ class Connection:
         """Whether what was allowed and loaded then is so now."""
         try:
             return (
-                time.monotonic() < self._expires
+                time.monotonic() < self._grant.expires
                 and self._plane.ready
                 and self._plane.models.get(repeat.name) is repeat.entry
             )
@@ -203,10 +185,10 @@ class Connection:
         try:
             received = began if repeat.whole else time.monotonic()
             channel.patience = _FOREVER
-            feeds = read_inputs(request, body, start, self._regions)
+            feeds = read_inputs(request, body, start, self._grant.regions)
             values = repeat.entry.run(request.signature, feeds, request.output_names)
         except Exception as error:  # noqa: BLE001 - sorted out in one place
-            return self._failed(repeat.head, self._cause(error), repeat.name, began)
+            return self._failed(repeat.head, cause_of(error, self._plane), repeat.name, began)
         if not repeat.fits(values):
             return self._answer_otherwise(repeat, values, began, received)
         computed = channel.since = time.monotonic()
@@ -225,7 +207,7 @@ class Connection:
         specs = repeat.entry.specs(request.output_names)
         model = (repeat.name, self._plane.check_version(repeat.head.path))
         try:
-            response = write_response(request, model, specs, values, self._regions)
+            response = write_response(request, model, specs, values, self._grant.regions)
         except ElasticInferenceError as error:
             return self._failed(repeat.head, error, repeat.name, began)
         times = (received - began, computed - received)
@@ -247,26 +229,10 @@ class Connection:
             authorization = spelt_oddly
         elif spelt_oddly is not None:
             raise InvalidRequestError("The header field authorization is repeated.")
-        if authorization is not None and authorization != self._authorization:
-            scheme, _, token = authorization.partition(b" ")
-            if scheme.lower() != b"bearer":
-                raise self._plane.unauthenticated("the Authorization is not a bearer token")
-            now = time.time()
-            claims = verify(self._plane.token_key, token.strip(), self._plane.id, now)
-            self._expires = time.monotonic() + claims.expires - now
-            self._claims = claims
-            self._authorization = authorization
-        if head.path in _OPEN_PATHS:
-            return
-        if self._claims is None:
-            raise self._plane.unauthenticated("the request has no token")
-        if time.monotonic() >= self._expires:
-            raise self._plane.unauthenticated("the token has expired")
-        client = head.headers.get(b"ei-client")
-        if client is not None and not self._session.name:
-            self._session = self._plane.clients.join(client, self._claims.instance_id)
-            if self.channel.is_unix:
-                self._regions = self._session.regions
+        if authorization is not None:
+            self._grant.show(authorization)
+        if head.path not in _OPEN_PATHS:
+            self._grant.check(head.headers.get(b"ei-client"))
 
     def _body_of(self, head: RequestHead) -> ChannelBody:
         limits = self._limits
@@ -320,14 +286,14 @@ class Connection:
                 )
             entry = self._plane.models.get(name)
             version = self._plane.check_version(head.path)
-            feeds = read_inputs(request, body, start, self._regions)
+            feeds = read_inputs(request, body, start, self._grant.regions)
             values = entry.run(request.signature, feeds, request.output_names)
             computed = time.monotonic()
             specs = entry.specs(request.output_names)
-            regions = self._regions
+            regions = self._grant.regions
             response = write_response(request, (name, version), specs, values, regions, raw_id)
         except Exception as error:  # noqa: BLE001 - sorted out in one place
-            return self._failed(head, self._cause(error), name, began)
+            return self._failed(head, cause_of(error, self._plane), name, began)
         times = (received - began, computed - received)
         answer, size = self._respond(head, response, times)
         counter = self._counter(name)
@@ -381,30 +347,6 @@ class Connection:
             counter = self._counters[name] = self._plane.statistics.open(name)
         return counter
 
-    def _cause(self, error: Exception) -> ElasticInferenceError:
-        """The error to answer with.
-
-        Raises:
-            ConnectionClosedError, OSError: the connection itself is gone.
-        """
-        if isinstance(error, ElasticInferenceError):
-            return error
-        if isinstance(error, MemoryError):
-            return self._plane.out_of_memory()
-        if isinstance(error, ConnectionClosedError | ConnectionError | TimeoutError | SSLError):
-            raise error
-        if isinstance(error, OSError) and error.errno in _SHORTAGES:
-            return UnavailableError(
-                f"The accelerator's host is short of something: {error.strerror}.",
-                next_step="Repeat the request later.",
-            )
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            return InvalidRequestError("A name in the request is too long for a file's.")
-        if isinstance(error, OSError) and error.filename is None:
-            raise error
-        log.error("A request failed by a defect", exc_info=error)
-        return InternalError(f"Internal error: {error!r}.")
-
     def _failed(
         self, head: RequestHead, error: ElasticInferenceError, name: str, began: float
     ) -> bool:
@@ -434,9 +376,9 @@ class Connection:
             if head.is_infer:
                 return self._infer_collected(head, body)
             self.channel.patience = _FOREVER
-            reply = find(head)(Call(self._plane, head, body, self._session, self.channel))
+            reply = find(head)(Call(self._plane, head, body, self._grant.session, self.channel))
         except Exception as error:  # noqa: BLE001 - sorted out in one place
-            cause = self._cause(error)
+            cause = cause_of(error, self._plane)
             close = not body.drain() or close
             self._fail(cause, close=close)
             return not close

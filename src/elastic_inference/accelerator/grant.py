@@ -1,0 +1,74 @@
+"""What a connection may do: the token it showed, and the client that it is of."""
+
+from __future__ import annotations
+
+import time
+
+from elastic_inference.accelerator.channel import Channel
+from elastic_inference.accelerator.clients import ClientSession
+from elastic_inference.accelerator.dataplane import DataPlane
+from elastic_inference.accelerator.regions import CheckedRegions
+from elastic_inference.protocol.inference import Regions
+from elastic_inference.protocol.tokens import Claims, verify
+
+
+class Grant:
+    """The rights of one connection, which last until its token expires.
+
+    Attributes:
+        claims: of the last token that was valid; None before there was one.
+        expires: monotonic time at which it ends.
+        session: the client process; an anonymous one until a request names it.
+        regions: the shared memory that the connection's requests may name.
+    """
+
+    __slots__ = ("_authorization", "_channel", "_plane", "claims", "expires", "regions", "session")
+
+    def __init__(self, channel: Channel, plane: DataPlane) -> None:
+        self._channel = channel
+        self._plane = plane
+        self._authorization = b""
+        self.claims: Claims | None = None
+        self.expires = 0.0
+        self.session: ClientSession = plane.clients.anonymous()
+        # Who is not seen to be on this host shares no memory with it.
+        self.regions: Regions = self.session.regions
+        if not channel.is_unix:
+            self.regions = CheckedRegions(lambda: self.session.regions, lambda: channel.is_local)
+
+    def show(self, authorization: bytes) -> None:
+        """Take the value of an Authorization field for this request and later ones.
+
+        Raises:
+            AuthenticationError: it is no valid token; an earlier one goes on to hold.
+        """
+        if authorization == self._authorization:
+            return
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise self._plane.unauthenticated("the Authorization is not a bearer token")
+        now = time.time()
+        claims = verify(self._plane.token_key, token.strip(), self._plane.id, now)
+        self.expires = time.monotonic() + claims.expires - now
+        self.claims = claims
+        self._authorization = authorization
+
+    def check(self, client: bytes | None) -> None:
+        """Whether a request may be served now; `client` is who it says it comes from.
+
+        Raises:
+            AuthenticationError: no token was shown, or it has expired.
+            InvalidRequestError: the client's name is malformed.
+        """
+        if self.claims is None:
+            raise self._plane.unauthenticated("the request has no token")
+        if time.monotonic() >= self.expires:
+            raise self._plane.unauthenticated("the token has expired")
+        if client is not None and not self.session.name:
+            self.session = self._plane.clients.join(client, self.claims.instance_id)
+            if self._channel.is_unix:
+                self.regions = self.session.regions
+
+    def leave(self) -> None:
+        """The connection is gone."""
+        self._plane.clients.leave(self.session)
