@@ -22,6 +22,7 @@ from elastic_inference.accelerator.channel import (
 )
 from elastic_inference.accelerator.dataplane import DataPlane
 from elastic_inference.accelerator.grant import Grant
+from elastic_inference.accelerator.pieces import send_pieces
 from elastic_inference.accelerator.repeat import Repeat, shapes_of
 from elastic_inference.accelerator.routes import Call, find
 from elastic_inference.accelerator.statistics import Counter
@@ -31,6 +32,7 @@ from elastic_inference.errors import (
     LimitExceededError,
     NotFoundError,
 )
+from elastic_inference.protocol.compression import compress
 from elastic_inference.protocol.http import (
     STATUS_BY_KIND,
     RequestHead,
@@ -74,10 +76,12 @@ def _cached_head(raw: bytes) -> RequestHead:
 
 
 def _cached_request(raw: bytes) -> InferRequest:
+    if len(raw) > _MAX_CACHED_JSON:
+        return parse_infer_request(raw)
     request = _requests.get(raw)
     if request is None:
         request = parse_infer_request(raw)
-        if request.reusable and len(raw) <= _MAX_CACHED_JSON:
+        if request.reusable:
             if len(_requests) >= _MAX_CACHED:
                 _requests.clear()
             _requests[raw] = request
@@ -91,12 +95,12 @@ def _usual_head(size: int, json_length: int) -> bytes:
 
 
 def _answer_head(
-    head: RequestHead, size: int, json_length: int | None, times: tuple[float, float]
+    head: RequestHead, size: int | None, json_length: int | None, times: tuple[float, float]
 ) -> bytes:
-    """The head of any other answer to an inference."""
-    extra = b""
+    """The head of any other answer to an inference; `size` None if it comes in chunks."""
+    extra = b"Content-Encoding: %s\r\n" % head.coding if head.coding else b""
     if b"ei-timing" in head.headers:
-        extra = b"EI-Timing: %d;%d\r\n" % (times[0] * 1e9, times[1] * 1e9)
+        extra += b"EI-Timing: %d;%d\r\n" % (times[0] * 1e9, times[1] * 1e9)
     kind = b"application/json" if json_length is None else b"application/octet-stream"
     return response_head(
         200, size, kind, json_length=json_length, extra=extra, close=not head.keep_alive
@@ -328,6 +332,8 @@ class Connection:
     ) -> tuple[bytes, int]:
         """Send an inference's answer; its bytes up to the tensors, and how long its body is."""
         header, buffers = response.header, response.buffers
+        if head.coding:
+            return b"", self._respond_compressed(head, response, times)
         size = len(header)
         for buffer in buffers:
             size += len(buffer)
@@ -340,6 +346,20 @@ class Connection:
         channel.patience = self._limits.send_timeout
         channel.send(answer, buffers)
         return answer, size
+
+    def _respond_compressed(
+        self, head: RequestHead, response: InferResponse, times: tuple[float, float]
+    ) -> int:
+        """Send an inference's answer in the coding that was asked for; its body's length."""
+        header, buffers = response.header, response.buffers
+        # Told of what comes out when the body is unpacked, as Triton does.
+        json_length = len(header) if buffers else None
+        return send_pieces(
+            self.channel,
+            self._limits.send_timeout,
+            lambda size: _answer_head(head, size, json_length, times),
+            compress(head.coding, (header, *buffers)),
+        )
 
     def _counter(self, name: str) -> Counter:
         counter = self._counters.get(name)
