@@ -20,6 +20,7 @@ from elastic_inference.accelerator.engines.base import Engine
 from elastic_inference.accelerator.memory import MemoryAccount
 from elastic_inference.accelerator.models import Entry, ModelRegistry
 from elastic_inference.accelerator.options import parse_files, parse_options
+from elastic_inference.accelerator.profiles import MAX_RUNS, Profiler
 from elastic_inference.accelerator.regions import SystemRegions
 from elastic_inference.accelerator.statistics import Counter, Statistics, triton_statistics
 from elastic_inference.accelerator.store import BlobStore
@@ -33,6 +34,8 @@ from elastic_inference.errors import (
 )
 from elastic_inference.protocol.host import boot_id
 from elastic_inference.protocol.http import response_head
+from elastic_inference.protocol.inference import NoRegions, parse_infer_request, read_inputs
+from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.protocol.tensors import Buffer
 
 VERSION = "1"
@@ -71,6 +74,7 @@ class DataPlane:
         self.store = store
         self.memory = memory
         self.models = models
+        self.profiler = Profiler(engine, memory, store)
         self.statistics = Statistics()
         self.system_regions = SystemRegions(config.limits.max_regions)
         self.clients = Clients(
@@ -269,6 +273,27 @@ class DataPlane:
 
     def unload(self, name: str, session: ClientSession) -> None:
         self.models.unload(name, session.name)
+
+    def profile(self, name: str, body: bytes, json_length: int) -> dict[str, Any]:
+        """Record runs of a model; see "Profiling" in docs/protocol.md.
+
+        Args:
+            body: an inference request, JSON and binary tensors, with the number of runs in it.
+        """
+        self.check_open()
+        raw, tensors = body[:json_length], body[json_length:]
+        request = parse_infer_request(raw)
+        runs = parse_object(raw).get("parameters", {}).get("elastic_inference_runs", 1)
+        if type(runs) is not int or not 1 <= runs <= MAX_RUNS:
+            raise InvalidRequestError(f"elastic_inference_runs is a number from 1 to {MAX_RUNS}.")
+        if len(tensors) != request.binary_bytes:
+            raise InvalidRequestError(
+                f"The request announces {request.binary_bytes} bytes of tensors, "
+                f"{len(tensors)} came."
+            )
+        entry = self.models.get(name)
+        feeds = read_inputs(request, memoryview(tensors), 0, NoRegions())
+        return self.profiler.profile(entry, request.signature, feeds, runs)
 
     def blob_status(self, digest: str) -> dict[str, Any]:
         offset, complete = self.store.status(digest)

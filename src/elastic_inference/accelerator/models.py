@@ -85,10 +85,17 @@ class Loaded:
 
 
 class Entry:
-    """A loaded model in use."""
+    """A loaded model in use.
 
-    def __init__(self, handle: str, guarded: GuardedModel, close: Callable[[], None]) -> None:
-        self.handle = handle
+    Attributes:
+        source: what it was loaded from.
+    """
+
+    def __init__(
+        self, source: JournalModel, guarded: GuardedModel, close: Callable[[], None]
+    ) -> None:
+        self.source = source
+        self.handle = source.handle
         self.model = guarded.model
         self._run = guarded.run
         self._close = close
@@ -414,7 +421,7 @@ class ModelRegistry:
             self._preparations.add(guarded, lambda: self._journal.loaded(model.handle))
         else:
             self._journal.loaded(model.handle)
-        return Entry(model.handle, guarded, lambda: self._close_model(guarded, assembled))
+        return Entry(model, guarded, lambda: self._close_model(guarded, assembled))
 
     def _cache(self, model: JournalModel, size: int) -> Path | None:
         if model.attempts:

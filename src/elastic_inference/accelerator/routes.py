@@ -269,6 +269,14 @@ def _load_handle(call: Call) -> Reply:
     return Reply(call.plane.load(call.json(), call.session))
 
 
+def _profile(call: Call) -> Reply:
+    body = call.body.read()
+    length = call.head.json_length
+    return Reply(
+        call.plane.profile(call.head.path[3], body, len(body) if length is None else length)
+    )
+
+
 def _put_memory(call: Call) -> Reply:
     descriptor = call.body.receive_descriptor()
     return Reply({"byte_size": call.session.regions.add_memfd(call.head.path[3], descriptor)})
@@ -330,6 +338,7 @@ _ROUTES: dict[tuple[str, tuple[str, ...]], Handler] = {
         ("GET", "/v2/elastic-inference/blobs/*", _blob),
         ("PUT", "/v2/elastic-inference/blobs/*", _put_blob),
         ("POST", "/v2/elastic-inference/models", _load_handle),
+        ("POST", "/v2/elastic-inference/models/*/profile", _profile),
         ("PUT", "/v2/elastic-inference/memory/*", _put_memory),
         ("DELETE", "/v2/elastic-inference/memory/*", _delete_memory),
     )

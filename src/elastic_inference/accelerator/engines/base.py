@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from elastic_inference.protocol.tensors import TensorSpec, Value
 
@@ -92,6 +92,39 @@ class LoadedModel(Protocol):
         """Give up the model's memory. Not called while a run is under way."""
 
 
+@dataclass(frozen=True, slots=True)
+class NodeTime:
+    """What one node of a graph took in the recorded runs.
+
+    Attributes:
+        name, operator: of the node; of what the engine fused, the engine's own.
+        provider: what ran it.
+        calls: in all runs together.
+        ns: of all calls together, in nanoseconds, without nodes inside it.
+        output_bytes, parameter_bytes: of one call; of its outputs and of its weights.
+    """
+
+    name: str
+    operator: str
+    provider: str
+    calls: int
+    ns: int
+    output_bytes: int
+    parameter_bytes: int
+
+
+@runtime_checkable
+class ProfiledModel(LoadedModel, Protocol):
+    """A model whose runs are recorded."""
+
+    def end(self) -> Sequence[NodeTime]:
+        """End the record: what each node took, the first run left out.
+
+        Raises:
+            InternalError: the record cannot be read, or ended already.
+        """
+
+
 class Engine(Protocol):
     """Loads models; one instance per accelerator process."""
 
@@ -121,6 +154,15 @@ class Engine(Protocol):
             InvalidRequestError: an option does not fit.
             AcceleratorOutOfMemoryError: an allocation failed.
             InternalError: the engine failed.
+        """
+
+    def load_profiled(
+        self, files: ModelFiles, options: LoadOptions, directory: Path
+    ) -> ProfiledModel:
+        """Load a model whose runs are recorded, in `directory`.
+
+        Raises:
+            what `load` does.
         """
 
     def trim(self) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime as ort
@@ -30,10 +31,13 @@ from elastic_inference.accelerator.engines._model import (
     describe_session,
 )
 from elastic_inference.accelerator.engines._options import check_options, session_options
+from elastic_inference.accelerator.engines._profile import ProfiledModel
 from elastic_inference.accelerator.engines._stack import on_large_stack
 from elastic_inference.accelerator.engines.base import LoadOptions, ModelFiles
 from elastic_inference.accelerator.heap import recycling, release_free
 from elastic_inference.errors import InternalError, ModelFormatError
+
+M = TypeVar("M", bound=OnnxRuntimeModel)
 
 # Below this a model is loaded as it is: preparing it would cost more than it saves.
 PREPARE_LEAST = 64 * 1024
@@ -100,6 +104,32 @@ class OnnxRuntimeEngine:
     def load(
         self, files: ModelFiles, options: LoadOptions, *, defer: bool = False
     ) -> OnnxRuntimeModel:
+        return self._checked(
+            files,
+            options,
+            lambda path, info: self._load(files, path, info, options, defer=defer),
+        )
+
+    def load_profiled(
+        self, files: ModelFiles, options: LoadOptions, directory: Path
+    ) -> ProfiledModel:
+        settings = self._options(options)
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(directory / f".profile-{secrets.token_hex(8)}")
+
+        def load(path: Path, info: onnxfile.OnnxInfo) -> ProfiledModel:
+            session = self._session(path, settings)
+            return ProfiledModel(session, describe_session(session, info), "direct")
+
+        return self._checked(files, options, load)
+
+    def _checked(
+        self,
+        files: ModelFiles,
+        options: LoadOptions,
+        load: Callable[[Path, onnxfile.OnnxInfo], M],
+    ) -> M:
+        """What `load` makes of the model's path, after all that could be wrong was looked at."""
         check_options(options, self.threads)
         path = files.directory / files.main
         if path.suffix == ".ort":
@@ -112,7 +142,7 @@ class OnnxRuntimeEngine:
         info = onnxfile.inspect(path, names)
         try:
             with recycling():
-                return on_large_stack(lambda: self._load(files, path, info, options, defer=defer))
+                return on_large_stack(lambda: load(path, info))
         except Exception as error:
             # ONNX Runtime's exceptions have no common base but Exception.
             raise _errors.load_error(error, str(home)) from error
