@@ -2,12 +2,14 @@
  *
  *   floor serve (-p PORT | -u PATH) [-C CERT -K KEY] -n REQUEST_BYTES -r RESPONSE_BYTES
  *   floor drive (-p PORT | -u PATH) [-t [-s SERVER_NAME]] [-c CONNECTIONS] [-d SECONDS]
- *               [-w WARM_UP_SECONDS] (-n REQUEST_BYTES -r RESPONSE_BYTES | -f REQUEST_FILE)
+ *               [-w WARM_UP_SECONDS]
+ *               (-n REQUEST_BYTES -r RESPONSE_BYTES | -f REQUEST_FILE | -g GRPC_REQUEST_FILE)
+ *               [-o ANSWER_FILE]
  *
  * `serve` reads REQUEST_BYTES and answers RESPONSE_BYTES, a thread per connection, until its
  * standard input ends; it prints its port when it listens (-p 0 takes a free one). `drive` is the
- * closed loop against it; with -f it replays one HTTP request and reads HTTP answers instead.
- * It prints one JSON object. The certificate is not verified: the peer is on this machine.
+ * closed loop against it; with -f it replays one HTTP request and reads HTTP answers instead, with
+ * -g a gRPC call (see grpc_replay.h); -o asks once and writes the answer to a file. It prints one JSON object. The certificate is not verified: the peer is on this machine.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -27,8 +29,8 @@
 enum { CHUNK = 1 << 20, MAX_HEAD = 64 << 10, MAX_CONNECTIONS = 256 };
 
 static struct {
-    int port, tls, connections;
-    const char *unix_path, *certificate, *private_key, *server_name, *request_file;
+    int port, tls, connections, grpc;
+    const char *unix_path, *certificate, *private_key, *server_name, *request_file, *answer_file;
     double seconds, warm_up;
     size_t request_bytes, response_bytes;
 } opt = {.port = -1, .connections = 1, .seconds = 1.0, .warm_up = 0.1};
@@ -50,6 +52,12 @@ struct result {
 static void die(const char *what) {
     perror(what);
     exit(1);
+}
+
+static FILE *answer_file;
+
+static void keep(const char *bytes, size_t size) {
+    if (answer_file && fwrite(bytes, 1, size, answer_file) != size) die(opt.answer_file);
 }
 
 static void *allocate(size_t size) {
@@ -218,6 +226,7 @@ static int receive_http(struct channel *c, char *buffer) {
         int n = receive_some(c, buffer + got, MAX_HEAD - got);
         if (n <= 0) return -1;
         got += (size_t)n;
+        keep(buffer + got - n, (size_t)n);
         buffer[got] = 0;
         end = memmem(buffer, got, "\r\n\r\n", 4);
     }
@@ -229,10 +238,13 @@ static int receive_http(struct channel *c, char *buffer) {
     for (need -= body; need;) {
         int n = receive_some(c, buffer + MAX_HEAD, need > CHUNK ? CHUNK : need);
         if (n <= 0) return -1;
+        keep(buffer + MAX_HEAD, (size_t)n);
         need -= (size_t)n;
     }
     return strncmp(buffer, "HTTP/1.1 200", 12) == 0;
 }
+
+#include "grpc_replay.h"
 
 static void record(struct result *r, double microseconds) {
     if (r->count == r->capacity) {
@@ -246,12 +258,15 @@ static void record(struct result *r, double microseconds) {
 static void *drive_one(void *argument) {
     struct result *r = argument;
     struct channel c = dial();
-    int http = opt.request_file != NULL;
+    int http = opt.request_file && !opt.grpc;
     char *buffer = allocate(http ? MAX_HEAD + CHUNK + 1 : opt.response_bytes);
+    struct grpc g = {0};
+    if (opt.grpc) g = grpc_open(&c, request, opt.request_bytes);
     for (;;) {
         double begun = now();
         if (begun > measure_until) break;
-        int ok = send_all(&c, request, opt.request_bytes) ? -1
+        int ok = opt.grpc                                 ? grpc_call(&g)
+                 : send_all(&c, request, opt.request_bytes) ? -1
                  : http ? receive_http(&c, buffer)
                  : receive_all(&c, buffer, opt.response_bytes) ? -1
                                                                : 1;
@@ -261,6 +276,7 @@ static void *drive_one(void *argument) {
     }
     close_channel(&c);
     free(buffer);
+    free(g.buffer);
     return NULL;
 }
 
@@ -279,6 +295,26 @@ static void read_request(void) {
     fclose(file);
 }
 
+static int ask_once(void) {
+    struct channel c = dial();
+    int ok;
+    answer_file = fopen(opt.answer_file, "wb");
+    if (!answer_file) die(opt.answer_file);
+    if (opt.grpc) {
+        struct grpc g = grpc_open(&c, request, opt.request_bytes);
+        ok = grpc_call(&g);
+        free(g.buffer);
+    } else {
+        char *buffer = allocate(MAX_HEAD + CHUNK + 1);
+        ok = send_all(&c, request, opt.request_bytes) ? -1 : receive_http(&c, buffer);
+        free(buffer);
+    }
+    close_channel(&c);
+    if (fclose(answer_file)) die(opt.answer_file);
+    if (ok != 1) fprintf(stderr, ok ? "the connection ended\n" : "an error was answered\n");
+    return ok != 1;
+}
+
 static int drive(void) {
     static struct result results[MAX_CONNECTIONS];
     pthread_t threads[MAX_CONNECTIONS];
@@ -288,6 +324,7 @@ static int drive(void) {
         request = allocate(opt.request_bytes);
         memset(request, 7, opt.request_bytes);
     }
+    if (opt.answer_file) return ask_once();
     measure_from = now() + opt.warm_up;
     measure_until = measure_from + opt.seconds;
     for (int i = 0; i < opt.connections; i++)
@@ -338,7 +375,7 @@ int main(int argc, char **argv) {
     if (argc < 2 || (strcmp(argv[1], "serve") && strcmp(argv[1], "drive"))) return usage();
     int server = !strcmp(argv[1], "serve"), letter;
     optind = 2;
-    while ((letter = getopt(argc, argv, "p:u:C:K:ts:c:d:w:n:r:f:")) > 0) {
+    while ((letter = getopt(argc, argv, "p:u:C:K:ts:c:d:w:n:r:f:g:o:")) > 0) {
         switch (letter) {
         case 'p': opt.port = atoi(optarg); break;
         case 'u': opt.unix_path = optarg; break;
@@ -352,6 +389,8 @@ int main(int argc, char **argv) {
         case 'n': opt.request_bytes = strtoul(optarg, NULL, 10); break;
         case 'r': opt.response_bytes = strtoul(optarg, NULL, 10); break;
         case 'f': opt.request_file = optarg; break;
+        case 'o': opt.answer_file = optarg; break;
+        case 'g': opt.request_file = optarg; opt.grpc = 1; break;
         default: return usage();
         }
     }

@@ -75,8 +75,14 @@ def machine() -> dict[str, Any]:
 
 
 def write(path: Path, machine: Mapping[str, Any], results: Mapping[str, list[Table]]) -> None:
-    """Put each section's tables between its markers in `path`; other sections stay."""
-    text = path.read_text(encoding="utf-8")
+    """Put each section's tables between its markers in `path`; other sections stay.
+
+    A file that is not there is made, with the markers of these sections.
+    """
+    if path.exists():
+        text = path.read_text(encoding="utf-8")
+    else:
+        text = "\n\n".join("\n".join(_markers(name)) for name in results) + "\n"
     about = ", ".join(f"{name} {value}" for name, value in machine.items())
     for name, tables in results.items():
         body = "\n\n".join(table.markdown() for table in tables)
@@ -85,8 +91,12 @@ def write(path: Path, machine: Mapping[str, Any], results: Mapping[str, list[Tab
 
 
 def _replace(text: str, name: str, body: str) -> str:
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    begin, end = _markers(name)
     found = re.findall(re.escape(begin) + ".*?" + re.escape(end), text, re.DOTALL)
     if len(found) != 1:
         raise SystemExit(f"There must be one pair of markers for {name!r} in the document.")
     return text.replace(found[0], f"{begin}\n{body}\n{end}")
+
+
+def _markers(name: str) -> tuple[str, str]:
+    return f"<!-- begin {name} -->", f"<!-- end {name} -->"
