@@ -23,16 +23,17 @@ class RepositoryModel:
     Attributes:
         files: contents by name within the model's folder.
         main: which of them is the model.
-        inputs, outputs: names that the configuration gives, to be compared with the model's.
+        inputs, outputs: the datatype by name, or "", of those that the configuration names;
+            to be compared with the model's.
     """
 
     files: Mapping[str, bytes]
     main: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
 
     def check(self, model: LoadedModel) -> None:
-        """Raise InvalidRequestError if the configuration names tensors that `model` lacks."""
+        """Raise InvalidRequestError if the configuration tells of tensors that `model` lacks."""
         _compare("input", self.inputs, model.inputs)
         _compare("output", self.outputs, model.outputs)
 
@@ -41,7 +42,7 @@ def parse_repository_load(name: str, files: Mapping[str, bytes], config: str) ->
     """The model in `files`, of the highest version where paths begin with one.
 
     Of the configuration only what applies here is looked at: name, platform or backend, the
-    file name, and the names of inputs and outputs.
+    file name, and the names and datatypes of inputs and outputs.
 
     Raises:
         InvalidRequestError: no model among the files, or the configuration does not fit.
@@ -63,7 +64,7 @@ def parse_repository_load(name: str, files: Mapping[str, bytes], config: str) ->
             next_step="Send it as the parameter file:1/model.onnx.",
         )
     return RepositoryModel(
-        chosen, main, _names(settings.get("input")), _names(settings.get("output"))
+        chosen, main, _tensors(settings.get("input")), _tensors(settings.get("output"))
     )
 
 
@@ -81,17 +82,32 @@ def _main_of(paths: list[str]) -> str | None:
     return "model.onnx" if "model.onnx" in models else models[0] if len(models) == 1 else None
 
 
-def _names(tensors: Any) -> tuple[str, ...]:
-    if not isinstance(tensors, list):
-        return ()
-    return tuple(str(item["name"]) for item in tensors if isinstance(item, dict) and "name" in item)
+def _tensors(entries: Any) -> dict[str, str]:
+    """The datatype, in the protocol's spelling, of each tensor that a configuration names."""
+    if not isinstance(entries, list):
+        return {}
+    return {
+        str(entry["name"]): _datatype(entry.get("data_type"))
+        for entry in entries
+        if isinstance(entry, dict) and "name" in entry
+    }
 
 
-def _compare(kind: str, named: Sequence[str], specs: Sequence[TensorSpec]) -> None:
-    known = [spec.name for spec in specs]
-    for name in named:
+def _datatype(raw: Any) -> str:
+    name = raw.removeprefix("TYPE_") if isinstance(raw, str) else ""
+    return {"STRING": "BYTES", "INVALID": ""}.get(name, name)
+
+
+def _compare(kind: str, named: Mapping[str, str], specs: Sequence[TensorSpec]) -> None:
+    known = {spec.name: spec.datatype for spec in specs}
+    for name, datatype in named.items():
         if name not in known:
             raise InvalidRequestError(
                 f"The configuration names the {kind} {name[:100]!r}, which the model has not.",
-                next_step=f"Its {kind}s are: {', '.join(known[:20])}.",
+                next_step=f"Its {kind}s are: {', '.join(list(known)[:20])}.",
+            )
+        if datatype not in ("", known[name]):
+            raise InvalidRequestError(
+                f"The configuration says {datatype[:40]!r} of the {kind} {name[:100]!r}, "
+                f"which is a {known[name]} in the model."
             )
