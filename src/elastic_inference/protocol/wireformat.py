@@ -1,15 +1,16 @@
-"""Protobuf's wire format, as far as reading and rewriting a model's file takes it.
+"""Protobuf's wire format: https://protobuf.dev/programming-guides/encoding/.
 
-Stricter than a parser need be: whatever two parsers could read differently is refused.
+Stricter than a parser need be: whatever two parsers could read differently is refused. What
+is refused is by default a model's file; a reader of something else says so by `refuse`.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from elastic_inference.errors import ModelFormatError
+from elastic_inference.errors import InvalidRequestError, ModelFormatError
 
 Source: TypeAlias = bytes | mmap.mmap
 Span: TypeAlias = tuple[int, int]
@@ -17,44 +18,59 @@ Span: TypeAlias = tuple[int, int]
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
-def fields(data: Source, span: Span) -> Iterator[tuple[int, int, Span]]:
+def not_onnx(why: str) -> ModelFormatError:
+    return ModelFormatError(f"The file is not an ONNX model: {why}.")
+
+
+def fields(
+    data: Source | memoryview, span: Span, refuse: Callable[[str], InvalidRequestError] = not_onnx
+) -> Iterator[tuple[int, int, Span]]:
     """The fields of the message in `span`: number, wire type, and the body's span.
 
     For a varint the first item of the span is its value.
 
+    Args:
+        refuse: makes the error out of what is wrong.
+
     Raises:
-        ModelFormatError: the bytes are no message.
+        InvalidRequestError: `refuse`'s; the bytes are no message.
     """
     at, end = span
     while at < end:
         tag = data[at]
         at += 1
         if tag > 0x7F:
-            tag, at = read_varint(data, at - 1, end)
+            tag, at = read_varint(data, at - 1, end, refuse)
         number, wire = tag >> 3, tag & 7
         # A parser of 32 bits would read a larger tag as another field.
         if number == 0 or tag >> 32:
-            raise not_onnx("a field has no valid number")
+            raise refuse("a field has no valid number")
         if wire == BYTES:
-            size, at = read_varint(data, at, end)
+            size, at = read_varint(data, at, end, refuse)
             if size > end - at:
-                raise not_onnx("it is cut off or corrupt")
+                raise refuse("it is cut off or corrupt")
             yield number, wire, (at, at + size)
             at += size
         elif wire == VARINT:
-            value, at = read_varint(data, at, end)
+            value, at = read_varint(data, at, end, refuse)
             yield number, wire, (value, at)
         elif wire in (FIXED64, FIXED32):
             size = 8 if wire == FIXED64 else 4
             if size > end - at:
-                raise not_onnx("it is cut off or corrupt")
+                raise refuse("it is cut off or corrupt")
             yield number, wire, (at, at + size)
             at += size
         else:
-            raise not_onnx("it has a field of an unknown kind")
+            raise refuse("it has a field of an unknown kind")
 
 
-def read_varint(data: Source, at: int, end: int) -> tuple[int, int]:
+def read_varint(
+    data: Source | memoryview,
+    at: int,
+    end: int,
+    refuse: Callable[[str], InvalidRequestError] = not_onnx,
+) -> tuple[int, int]:
+    """The number at `at`, at most 70 bits wide, and where it ends; errors as `fields`."""
     value = shift = 0
     while at < end and shift < 70:
         byte = data[at]
@@ -63,7 +79,7 @@ def read_varint(data: Source, at: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
-    raise not_onnx("it is cut off or corrupt")
+    raise refuse("it is cut off or corrupt")
 
 
 def after(data: Source, at: int) -> int:
@@ -92,7 +108,3 @@ def varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-def not_onnx(why: str) -> ModelFormatError:
-    return ModelFormatError(f"The file is not an ONNX model: {why}.")
