@@ -65,6 +65,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _ports(text: str) -> tuple[int, int]:
+    """The first and the last port of `30000-30099`, or of one port alone."""
+    match = re.fullmatch(r"\s*(\d{1,5})\s*(?:-\s*(\d{1,5})\s*)?", text)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 0 < first <= last < 65536:
+        raise ValueError("it must be a port or a range of ports, as 30000-30099")
+    return first, last
+
+
 def _positive(text: str) -> float:
     try:
         value = float(text)
@@ -243,6 +252,21 @@ class PoolSettings:
     )
     token_lifetime: float = _setting(
         "EI_TOKEN_LIFETIME", 900.0, parse_duration, "how long a data-plane token is valid"
+    )
+    max_token_lifetime: float = _setting(
+        "EI_MAX_TOKEN_LIFETIME",
+        86400.0,
+        parse_duration,
+        "longest validity of a data-plane token that may be asked for",
+    )
+    own_ports: tuple[int, int] | None = _setting(
+        "EI_OWN_PORTS",
+        None,
+        _ports,
+        "ports for the accelerators' own addresses, as 30000-30099; unset: any that is free",
+    )
+    max_own_addresses: int = _setting(
+        "EI_MAX_OWN_ADDRESSES", 256, _count, "accelerators with an address of their own"
     )
     instance_lease: float = _setting(
         "EI_INSTANCE_LEASE",

@@ -15,7 +15,7 @@ from typing import Any
 
 from elastic_inference.errors import ConfigurationError, ConflictError
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE instances (
     id TEXT PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
@@ -25,7 +25,8 @@ CREATE TABLE instances (
 CREATE TABLE accelerators (
     id TEXT PRIMARY KEY, type TEXT NOT NULL, account TEXT NOT NULL,
     instance_id TEXT NOT NULL REFERENCES instances (id), association_id TEXT NOT NULL UNIQUE,
-    token_key BLOB NOT NULL, placement TEXT NOT NULL, created_at REAL NOT NULL
+    token_key BLOB NOT NULL, placement TEXT NOT NULL, created_at REAL NOT NULL,
+    own_port INTEGER
 );
 CREATE INDEX accelerators_by_instance ON accelerators (instance_id);
 CREATE TABLE access_keys (
@@ -34,6 +35,8 @@ CREATE TABLE access_keys (
 );
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+# What makes a store of each earlier version one of the next.
+_MIGRATIONS = {1: "ALTER TABLE accelerators ADD COLUMN own_port INTEGER;"}
 RUNNING = "running"
 PENDING = "pending"
 SHUTTING_DOWN = "shutting-down"
@@ -62,7 +65,11 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """An accelerator and its association with an instance."""
+    """An accelerator and its association with an instance.
+
+    Attributes:
+        own_port: the port of its own address; None while it has none.
+    """
 
     id: str
     type: str
@@ -72,6 +79,7 @@ class Accelerator:
     token_key: bytes = field(repr=False)
     placement: Mapping[str, Any]
     created_at: float
+    own_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +129,11 @@ class Store:
                 "The pool's state was written by a newer version of Elastic Inference.",
                 next_step="Use that version, or another --state DIR.",
             )
-        if version == 0:
+        if version < _VERSION:
+            steps = [_MIGRATIONS[each] for each in range(version, _VERSION)] if version else []
+            change = " ".join(steps) or _SCHEMA
             self._database.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;"
+                f"BEGIN; {change} PRAGMA user_version = {_VERSION}; COMMIT;"
             )
 
     @contextlib.contextmanager
@@ -184,10 +194,10 @@ class Store:
 
     def add_accelerator(self, accelerator: Accelerator) -> None:
         self._rows(
-            "INSERT INTO accelerators VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO accelerators VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             accelerator.id, accelerator.type, accelerator.account, accelerator.instance_id,
             accelerator.association_id, accelerator.token_key,
-            json.dumps(dict(accelerator.placement)), accelerator.created_at,
+            json.dumps(dict(accelerator.placement)), accelerator.created_at, accelerator.own_port,
         )  # fmt: skip
 
     def accelerators(self, instance_id: str | None = None) -> list[Accelerator]:
@@ -203,6 +213,10 @@ class Store:
     def accelerator(self, accelerator_id: str) -> Accelerator | None:
         rows = self._rows("SELECT * FROM accelerators WHERE id = ?", accelerator_id)
         return _accelerator(rows[0]) if rows else None
+
+    def set_own_port(self, accelerator_id: str, port: int | None) -> None:
+        """Keep the port of an accelerator's own address."""
+        self._rows("UPDATE accelerators SET own_port = ? WHERE id = ?", port, accelerator_id)
 
     def remove_of_instance(self, instance_id: str) -> None:
         """Forget an instance's accelerators and credentials."""
