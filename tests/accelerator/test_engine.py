@@ -330,6 +330,27 @@ def test_operator_sets_of_the_future_are_refused_and_known_ones_listed(
         load(graphs.model([node], [infos[0]], [infos[1]], opsets={"": newest + 1}))
 
 
+def test_models_of_the_future_are_refused(load: Any) -> None:
+    infos = [value_info(name, 1, [1]) for name in "xy"]
+    node = helper.make_node("Relu", ["x"], ["y"])
+    made = onnx.ModelProto.FromString(graphs.model([node], [infos[0]], [infos[1]]))
+    made.ir_version = 99
+    with pytest.raises(
+        ModelFormatError, match=r"^The model has IR version 99; .* up to \d+\."
+    ) as e:
+        load(made.SerializeToString())
+    assert "older IR version" in e.value.next_step
+
+
+def test_failures_are_told_without_the_engines_source(load: Any) -> None:
+    nodes = [helper.make_node("GRU", ["x", "w", "r"], ["y"], hidden_size=2, layout=1)]
+    infos = [value_info(name, 1, None) for name in "xwry"]
+    with pytest.raises(ModelFormatError, match=r"layout == 1.* not supported") as caught:
+        load(graphs.model(nodes, infos[:3], infos[3:], opsets={"": 17}))
+    assert "onnxruntime" not in caught.value.message
+    assert "(const" not in caught.value.message
+
+
 def test_messages_do_not_tell_where_files_lie(load: Any, tmp_path: Path) -> None:
     made = onnx.load_from_string(graphs.linear())
     made.graph.node[0].op_type = "Conv"

@@ -17,8 +17,10 @@ _OUT_OF_MEMORY = re.compile(
     r"|CUDA failure 2\b|ALLOC_FAILED|bad array new length|Cannot allocate memory",
     re.IGNORECASE,
 )
-_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
-_SOURCE = re.compile(r"/onnxruntime_src/\S+ ?")
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : ([A-Z_]+) : ")
+_SOURCE = re.compile(r"/onnxruntime_src/\S+\.(?:cc|h|cpp|hpp|inc):\d+ ?")
+# What may follow the parameters of a function that the engine names.
+_AFTER_PARAMETERS = re.compile(r"(?:::<lambda\([^()]*\)>| const| \[with [^\]]*\])*\s*")
 _UNKNOWN_OP = re.compile(r"Fatal error: ([^\s:]*):(\S+?)\(-?\d+\) is not a registered")
 _NO_SCHEMA = re.compile(
     r'In Node, \("[^"]*", ([^,]+), "([^"]*)".*Error (?:No Op registered|No opset import)', re.DOTALL
@@ -27,6 +29,7 @@ _NO_KERNEL = re.compile(r"Could not find an implementation for (\w[\w.:]*)\((\d+
 _OPSET = re.compile(
     r"Opset (\d+) .*official support for domain (\S+) is till opset (\d+)", re.DOTALL
 )
+_IR_VERSION = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
 _REQUEST_KINDS = frozenset({"InvalidArgument"})
 _MODEL_KINDS = frozenset(
@@ -48,10 +51,35 @@ def is_disk_full(error: BaseException) -> bool:
 
 def one_line(error: BaseException, hidden: str = "") -> str:
     """The engine's text without its prefix, source positions and the folder `hidden`."""
-    text = _SOURCE.sub("", _PREFIX.sub("", str(error)))
+    text = _without_sources(_PREFIX.sub("", str(error)))
     if hidden:
         text = text.replace(hidden + "/", "").replace(hidden, "")
     return " ".join(text.split())[:_LONGEST].rstrip(".")
+
+
+def _without_sources(text: str) -> str:
+    """`text` without the places in the engine's source, and the functions there, that it names."""
+    pieces = []
+    at = 0
+    for place in _SOURCE.finditer(text):
+        pieces.append(text[at : place.start()])
+        at = max(at, _after_function(text, place.end()))
+    pieces.append(text[at:])
+    return "".join(pieces)
+
+
+def _after_function(text: str, start: int) -> int:
+    """Where the function's signature at `start` ends; `start` if there is none."""
+    opening = text.find("(", start)
+    if opening < 0 or "\n" in text[start:opening]:
+        return start
+    depth = 0
+    for index in range(opening, len(text)):
+        depth += (text[index] == "(") - (text[index] == ")")
+        if depth == 0:
+            found = _AFTER_PARAMETERS.match(text, index + 1)
+            return found.end() if found else index + 1
+    return start
 
 
 def load_error(error: BaseException, hidden: str = "") -> ElasticInferenceError:
@@ -84,6 +112,11 @@ def _not_known(text: str) -> ModelFormatError | None:
             f"the engine knows it up to {match[3]}.",
             next_step="Export the model for an older operator set.",
         )
+    if match := _IR_VERSION.search(text):
+        return ModelFormatError(
+            f"The model has IR version {match[1]}; the engine reads them up to {match[2]}.",
+            next_step="Save it with an older IR version (the model's ir_version in onnx).",
+        )
     return None
 
 
@@ -97,7 +130,10 @@ def run_error(error: BaseException) -> ElasticInferenceError:
         return InvalidRequestError("An output holds text that is not UTF-8.")
     if type(error).__name__ in _REQUEST_KINDS:
         return InvalidRequestError(f"The engine refuses the input: {one_line(error)}.")
-    return InternalError(f"The engine failed: {one_line(error)}.")
+    # The engine's status, too, is something to tell errors apart by.
+    status = _PREFIX.match(str(error))
+    named = f" ({status[1]})" if status and status[1] != "FAIL" else ""
+    return InternalError(f"The engine failed{named}: {one_line(error)}.")
 
 
 def _no_operator(operator: str, domain: str) -> ModelFormatError:

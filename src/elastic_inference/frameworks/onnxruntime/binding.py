@@ -6,8 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from elastic_inference.errors import ElasticInferenceError
 from elastic_inference.frameworks.onnxruntime import real
-from elastic_inference.frameworks.onnxruntime.failures import invalid_argument, python_error
+from elastic_inference.frameworks.onnxruntime.failures import (
+    execution_error,
+    invalid_argument,
+    python_error,
+)
 from elastic_inference.frameworks.onnxruntime.values import (
     DATATYPES,
     ELEMENT_TYPES,
@@ -94,7 +99,10 @@ class IOBinding(real.IOBinding):  # type: ignore[misc]  # the real class is unty
     def run(self, run_options: Any = None) -> None:
         """Run the session on what is bound."""
         names = list(self._targets)
-        values = self._owner.run(names, self._feeds, run_options)
+        try:
+            values = self._owner.run(names, self._feeds, run_options)
+        except ElasticInferenceError as error:
+            raise execution_error(error) from error
         self._results = dict(zip(names or self._specs, values, strict=True))
         for name, target in self._targets.items():
             self._store(name, target)

@@ -32,7 +32,7 @@ _STATUS = {
     "INVALID_GRAPH": (10, "InvalidGraph"),
     "EP_FAIL": (11, "EPFail"),
 }
-_IN_MESSAGE = re.compile(r"\[ONNXRuntimeError\] : \d+ : ([A-Z_]+) :")
+_IN_MESSAGE = re.compile(r"(?:\[ONNXRuntimeError\] : \d+ : |^The engine failed \()([A-Z_]+)\b")
 
 
 def translate(error: ElasticInferenceError) -> ElasticInferenceError:
@@ -52,13 +52,7 @@ def translate(error: ElasticInferenceError) -> ElasticInferenceError:
         status = "FAIL"
     else:
         return error
-    both = _both(_exception_class(status), type(error))
-    return both(
-        error.message,
-        next_step=error.next_step,
-        request_id=error.request_id,
-        accelerator_id=error.accelerator_id,
-    )
+    return _like(_both(_exception_class(status), type(error)), error)
 
 
 def invalid_argument(message: str) -> ElasticInferenceError:
@@ -75,6 +69,25 @@ def status_error(status: str, message: str) -> ElasticInferenceError:
 def python_error(cls: type[Exception], message: str) -> ElasticInferenceError:
     """The error of a plain Python class that ONNX Runtime raises for wrong arguments."""
     return _both(cls, InvalidRequestError)(message)
+
+
+def execution_error(error: ElasticInferenceError) -> ElasticInferenceError:
+    """`error` as a run of an IOBinding raises it: a RuntimeError, where ONNX Runtime could have
+    raised it.
+    """
+    if type(error) not in _classes.values():
+        return error
+    ours = next(kind for kind in type(error).__bases__ if issubclass(kind, ElasticInferenceError))
+    return _like(_both(RuntimeError, ours), error)
+
+
+def _like(cls: type[ElasticInferenceError], error: ElasticInferenceError) -> ElasticInferenceError:
+    return cls(
+        error.message,
+        next_step=error.next_step,
+        request_id=error.request_id,
+        accelerator_id=error.accelerator_id,
+    )
 
 
 def _exception_class(status: str) -> type[Exception]:

@@ -20,7 +20,7 @@ from elastic_inference.frameworks.onnxruntime.values import (
     to_ort_value,
     to_wire,
 )
-from elastic_inference.protocol.tensors import TensorSpec
+from elastic_inference.protocol.tensors import Packed, TensorSpec
 
 if TYPE_CHECKING:
     from elastic_inference.client import Model
@@ -158,4 +158,6 @@ def check_names(
 
 def _copied(value: Any) -> Any:
     # The view's memory goes with the OrtValue.
+    if isinstance(value, Packed):
+        return Packed(value.datatype, value.shape, value.data.copy())
     return value.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -334,27 +335,51 @@ def _decoded(array: Array) -> Array:
 def from_ort_value(value: Any) -> Any:
     """What an `OrtValue` in the machine's memory holds; tensors are views where they can be."""
     kind = value.data_type()
-    if value.is_tensor():
-        datatype = DATATYPES[kind.removeprefix("tensor(").removesuffix(")")]
-        shape = tuple(value.shape())
-        if datatype in _FOREIGN:
-            count = int(np.prod(shape, dtype=np.int64)) * CARRIER[datatype].itemsize
-            return view_memory(value.data_ptr(), count).view(CARRIER[datatype]).reshape(shape)
+    if not value.is_tensor():
+        raise status_error("NOT_IMPLEMENTED", f"An OrtValue of type {kind} cannot be sent.")
+    datatype = DATATYPES[kind.removeprefix("tensor(").removesuffix(")")]
+    if datatype not in _FOREIGN and datatype not in BITS:
         return value.numpy()
-    raise status_error("NOT_IMPLEMENTED", f"An OrtValue of type {kind} cannot be sent.")
+    shape = tuple(value.shape())
+    memory = view_memory(value.data_ptr(), value.tensor_size_in_bytes())
+    if datatype in BITS:
+        return Packed(datatype, shape, memory)
+    return memory.view(CARRIER[datatype]).reshape(shape)
 
 
 def to_ort_value(value: Any, spec: TensorSpec) -> Any:
-    """An `OrtValue` in the machine's memory that holds `value`."""
-    if isinstance(value, np.ndarray):
-        if spec.datatype in _FOREIGN:
-            carried = np.ascontiguousarray(value).view(CARRIER[spec.datatype])
-            number = ELEMENT_TYPES[spec.datatype][1]
-            return real.OrtValue.ortvalue_from_numpy_with_onnx_type(carried, number)
+    """An `OrtValue` in the machine's memory that holds `value`, and keeps it as long as need be.
+
+    ONNX Runtime's `ortvalue_from_numpy` only borrows: what the OrtValue's `numpy()` gives, and
+    its form in C, would outlive the memory.
+    """
+    if spec.datatype in BITS and isinstance(value, np.ndarray):
+        value = _pack(value, spec)
+    if isinstance(value, Packed):
+        return _filled(value.data, value.shape, ELEMENT_TYPES[value.datatype][1])
+    if not isinstance(value, np.ndarray):
+        raise status_error(
+            "NOT_IMPLEMENTED", f"{spec.name}: an OrtValue of type {type_text(spec)} cannot be made."
+        )
+    if spec.datatype in _FOREIGN:
+        return _filled(value, value.shape, ELEMENT_TYPES[spec.datatype][1])
+    if value.dtype.hasobject:
         return real.OrtValue.ortvalue_from_numpy(value)
-    raise status_error(
-        "NOT_IMPLEMENTED", f"{spec.name}: an OrtValue of type {type_text(spec)} cannot be made."
-    )
+    with contextlib.suppress(AttributeError, BufferError, RuntimeError):
+        # Without a copy, where ONNX Runtime has DLPack and DLPack the dtype.
+        return real.OrtValue.from_dlpack(value)
+    return _filled(value, value.shape, value.dtype.type)
+
+
+def _filled(data: Array, shape: Sequence[int], element_type: Any) -> Any:
+    """An OrtValue with memory of its own."""
+    made = real.OrtValue.ortvalue_from_shape_and_type(list(shape), element_type)
+    flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+    memory = view_memory(made.data_ptr(), made.tensor_size_in_bytes())
+    if flat.size != memory.size:
+        raise invalid_argument(f"{flat.size} bytes are no {made.data_type()}{list(shape)}.")
+    memory[...] = flat
+    return made
 
 
 def view_memory(address: int, byte_size: int) -> Array:
