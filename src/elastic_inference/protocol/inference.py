@@ -34,6 +34,7 @@ from elastic_inference.protocol.tensors import (
 MAX_INPUTS = 4096
 ALIGNMENT = 64
 _MAX_CACHED_RESPONSES = 64
+_BINARY_FORMS = {"shared_memory_region", "binary_data_size"}
 
 
 class Regions(Protocol):
@@ -205,6 +206,14 @@ def _size_of(parameters: Mapping[str, Any], key: str, where: str, default: int =
     return size
 
 
+def _check_region(parameters: Mapping[str, Any], where: str) -> None:
+    if ("shared_memory_region" in parameters) != ("shared_memory_byte_size" in parameters):
+        raise InvalidRequestError(
+            f"The parameters of {where} need both of shared_memory_region and "
+            "shared_memory_byte_size, or neither."
+        )
+
+
 def _name_of(entry: Any, what: str) -> str:
     name = entry.get("name") if isinstance(entry, dict) else None
     if not isinstance(name, str) or not name:
@@ -225,6 +234,9 @@ def _input_slot(entry: Any, at: int) -> InputSlot:
     except InvalidRequestError as error:
         raise InvalidRequestError(f"{where}: {error.message}") from None
     parameters = _parameters(entry, where)
+    _check_region(parameters, where)
+    if "data" in entry and not parameters.keys().isdisjoint(_BINARY_FORMS):
+        raise InvalidRequestError(f"{where} has its data in two forms.")
     carrier = CARRIER.get(datatype)
     dtype = None if carrier is None or carrier.hasobject else carrier
     if "shared_memory_region" in parameters:
@@ -258,6 +270,7 @@ def _output_slots(
         name = _name_of(entry, "output")
         where = f"output {name[:100]!r}"
         parameters = _parameters(entry, where)
+        _check_region(parameters, where)
         if parameters.get("classification"):
             raise InvalidRequestError(
                 f"{where}: the classification extension is not supported.",
