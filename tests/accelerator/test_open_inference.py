@@ -29,7 +29,7 @@ COMPUTED = dict.fromkeys(("compute_input", "compute_infer", "compute_output"), D
 
 
 def choice() -> bytes:
-    """`output0 = where(input1, input0, 0)` of UINT32[2, n] and BOOL[n], as in the text's example."""
+    """`output0 = where(input1, input0, 0)` of UINT32[2, n] and BOOL[n], as in the text."""
     return graphs.model(
         [helper.make_node("Where", ["input1", "input0", "zero"], ["output0"])],
         [
