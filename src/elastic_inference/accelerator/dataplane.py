@@ -34,7 +34,12 @@ from elastic_inference.errors import (
 )
 from elastic_inference.protocol.host import boot_id
 from elastic_inference.protocol.http import response_head
-from elastic_inference.protocol.inference import NoRegions, parse_infer_request, read_inputs
+from elastic_inference.protocol.inference import (
+    NoRegions,
+    parse_infer_request,
+    read_inputs,
+    unknown_region,
+)
 from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.protocol.tensors import Buffer
 
@@ -129,6 +134,13 @@ class DataPlane:
         body = json.dumps(error.to_dict(), separators=(",", ":")).encode()
         return response_head(status, len(body), close=close) + body
 
+    def no_settings(self, what: str) -> UnavailableError:
+        """For the trace and logging extensions: as a Triton answers that was built without."""
+        return UnavailableError(
+            f"The accelerator does not offer {what} settings.",
+            next_step="What it did is told at /v2/models/stats and /metrics.",
+        )
+
     # Metadata
 
     def server_metadata(self) -> dict[str, Any]:
@@ -169,13 +181,18 @@ class DataPlane:
             )
         return VERSION
 
-    def _entry(self, name: str, version: str) -> Entry:
+    def model(self, name: str, version: str) -> Entry:
+        """The model that a request names; "" is any version.
+
+        Raises:
+            NotFoundError: there is no such model, or no such version of it.
+        """
         if version not in ("", VERSION):
             self.check_version(("v2", "models", name, "versions", version))
         return self.models.get(name)
 
     def model_metadata(self, name: str, version: str) -> dict[str, Any]:
-        entry = self._entry(name, version)
+        entry = self.model(name, version)
         return {
             "name": name,
             "versions": [VERSION],
@@ -186,14 +203,14 @@ class DataPlane:
 
     def model_ready(self, name: str, version: str) -> bool:
         try:
-            self._entry(name, version)
+            self.model(name, version)
         except NotFoundError:
             return False
         return self.ready
 
     def model_config(self, name: str, version: str) -> dict[str, Any]:
         """The configuration extension's answer, in Triton's field names."""
-        entry = self._entry(name, version)
+        entry = self.model(name, version)
 
         def tensors(kind: str) -> list[dict[str, Any]]:
             return [
@@ -217,11 +234,11 @@ class DataPlane:
 
     # Statistics
 
-    def statistics_of(self, name: str) -> dict[str, Any]:
+    def statistics_of(self, name: str, version: str = "") -> dict[str, Any]:
         """The statistics extension's answer for one model, or for all if `name` is ""."""
         counters = self.statistics.by_model()
         if name:
-            self.models.get(name)
+            self.model(name, version)
             names = [name]
         else:
             names = sorted({*counters, *self.models.names()})
@@ -258,7 +275,11 @@ class DataPlane:
         }
 
     def load_named(self, name: str, parameters: Mapping[str, Any]) -> None:
-        """The repository extension's load, with the model's files in `file:` parameters."""
+        """The repository extension's load, with the model's files in `file:` parameters.
+
+        Args:
+            parameters: files as bytes, or in base64.
+        """
         self.check_open()
         if not 0 < len(name) <= _MAX_NAME:
             raise InvalidRequestError("A model's name has from 1 to 256 characters.")
@@ -295,6 +316,57 @@ class DataPlane:
         feeds = read_inputs(request, memoryview(tensors), 0, NoRegions())
         return self.profiler.profile(entry, request.signature, feeds, runs)
 
+    # Shared memory that requests may name; `local`: the caller is of this host and user
+
+    def system_memory(self, name: str | None, *, local: bool) -> list[dict[str, object]]:
+        """The system shared memory extension's status, of one region or of all."""
+        if local:
+            return self.system_regions.status(name)
+        if name is not None:
+            raise unknown_region(name)
+        return []
+
+    def register_system_memory(
+        self, name: str, place: tuple[object, object, object], *, local: bool
+    ) -> None:
+        """Register a segment; `place` is its key, offset and size in bytes."""
+        if not local:
+            raise InvalidRequestError(
+                "Shared memory is for callers on the accelerator's host.",
+                next_step="Send the tensors in the body.",
+            )
+        key, offset, size = place
+        if (
+            isinstance(key, str)
+            and isinstance(offset, int)
+            and isinstance(size, int)
+            and bool not in (type(offset), type(size))
+            and offset >= 0
+        ):
+            self.system_regions.register(name, key, offset, size)
+        else:
+            raise InvalidRequestError('A registration has "key", "offset" and "byte_size".')
+
+    def unregister_system_memory(self, name: str | None, *, local: bool) -> None:
+        """Forget one region or all; for who sees none there is nothing to forget."""
+        if local:
+            self.system_regions.unregister(name)
+
+    def device_memory(self, name: str | None) -> list[dict[str, object]]:
+        """The CUDA shared memory extension's status: there is no region to tell of."""
+        if name is not None:
+            raise NotFoundError(f"There is no CUDA shared memory region {name[:100]!r}.")
+        return []
+
+    def register_device_memory(self) -> None:
+        """Refuse to register device memory."""
+        raise InvalidRequestError(
+            "CUDA shared memory is not offered.",
+            next_step="Use system shared memory, or send the tensors in the body.",
+        )
+
+    # Files
+
     def blob_status(self, digest: str) -> dict[str, Any]:
         offset, complete = self.store.status(digest)
         return {"complete": complete, "offset": offset}
@@ -308,6 +380,8 @@ class DataPlane:
 
 
 def _decode_file(key: str, value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
     if not isinstance(value, str):
         raise InvalidRequestError(f"{key[:100]!r} must be base64 in a string.")
     try:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from elastic_inference.accelerator.clients import ClientSession
 from elastic_inference.accelerator.dataplane import DataPlane
-from elastic_inference.errors import InvalidRequestError, NotFoundError, UnavailableError
+from elastic_inference.errors import InvalidRequestError, NotFoundError
 from elastic_inference.protocol.content_range import parse_content_range
 from elastic_inference.protocol.http import RequestHead
 from elastic_inference.protocol.inference import unknown_region
@@ -137,8 +137,7 @@ def _model_config(call: Call) -> Reply:
 
 
 def _model_statistics(call: Call) -> Reply:
-    call.plane.check_version(call.head.path)
-    return Reply(call.plane.statistics_of(call.head.path[2]))
+    return Reply(call.plane.statistics_of(call.head.path[2], _version(call)))
 
 
 def _all_statistics(call: Call) -> Reply:
@@ -172,58 +171,42 @@ def _request_parameters(call: Call) -> dict[str, Any]:
     return parameters
 
 
-def _system_memory_status(call: Call) -> Reply:
+def _region(call: Call) -> str | None:
     path = call.head.path
-    if not call.peer.is_local and len(path) <= 4:
-        return Reply([])
-    name = path[3] if len(path) > 4 else None
-    if not call.peer.is_local:
-        raise unknown_region(str(name))
-    return Reply(call.plane.system_regions.status(name))
+    return path[3] if len(path) > 4 else None
+
+
+def _system_memory_status(call: Call) -> Reply:
+    return Reply(call.plane.system_memory(_region(call), local=call.peer.is_local))
 
 
 def _system_memory_register(call: Call) -> Reply:
     document = call.json()
-    if not call.peer.is_local:
-        raise InvalidRequestError(
-            "Shared memory is for callers on the accelerator's host.",
-            next_step="Send the tensors in the body.",
-        )
-    key, offset, size = (document.get(k, 0) for k in ("key", "offset", "byte_size"))
-    if not isinstance(key, str) or type(offset) is not int or type(size) is not int or offset < 0:
-        raise InvalidRequestError('A registration has "key", "offset" and "byte_size".')
-    call.plane.system_regions.register(call.head.path[3], key, offset, size)
+    place = (document.get("key"), document.get("offset", 0), document.get("byte_size", 0))
+    call.plane.register_system_memory(call.head.path[3], place, local=call.peer.is_local)
     return Reply({})
 
 
 def _system_memory_unregister(call: Call) -> Reply:
-    path = call.head.path
-    name = path[3] if len(path) > 4 else None
-    if call.peer.is_local:
-        call.plane.system_regions.unregister(name)
+    call.plane.unregister_system_memory(_region(call), local=call.peer.is_local)
     return Reply({})
 
 
-def _device_memory(call: Call) -> Reply:
-    """Device memory cannot be registered, so there is no region to tell of or to forget."""
-    path = call.head.path
-    if path[-1] == "register":
-        raise InvalidRequestError(
-            "CUDA shared memory is not offered.",
-            next_step="Use system shared memory, or send the tensors in the body.",
-        )
-    if path[-1] == "status" and len(path) > 3:
-        raise NotFoundError(f"There is no CUDA shared memory region {path[3][:100]!r}.")
-    return Reply([] if path[-1] == "status" else {})
+def _device_memory_status(call: Call) -> Reply:
+    return Reply(call.plane.device_memory(_region(call)))
+
+
+def _device_memory_register(call: Call) -> Reply:
+    call.plane.register_device_memory()
+    return Reply({})
+
+
+def _device_memory_unregister(_: Call) -> Reply:
+    return Reply({})
 
 
 def _no_settings(call: Call) -> Reply:
-    """The trace and logging extensions, as a Triton answers that was built without them."""
-    what = "logging" if call.head.path[-1] == "logging" else "trace"
-    raise UnavailableError(
-        f"The accelerator does not offer {what} settings.",
-        next_step="What it did is told at /v2/models/stats and /metrics.",
-    )
+    raise call.plane.no_settings("logging" if call.head.path[-1] == "logging" else "trace")
 
 
 def _no_generation(_: Call) -> Reply:
@@ -316,11 +299,11 @@ _ROUTES: dict[tuple[str, tuple[str, ...]], Handler] = {
         ("POST", "/v2/systemsharedmemory/region/*/register", _system_memory_register),
         ("POST", "/v2/systemsharedmemory/region/*/unregister", _system_memory_unregister),
         ("POST", "/v2/systemsharedmemory/unregister", _system_memory_unregister),
-        ("GET", "/v2/cudasharedmemory/status", _device_memory),
-        ("GET", "/v2/cudasharedmemory/region/*/status", _device_memory),
-        ("POST", "/v2/cudasharedmemory/region/*/register", _device_memory),
-        ("POST", "/v2/cudasharedmemory/region/*/unregister", _device_memory),
-        ("POST", "/v2/cudasharedmemory/unregister", _device_memory),
+        ("GET", "/v2/cudasharedmemory/status", _device_memory_status),
+        ("GET", "/v2/cudasharedmemory/region/*/status", _device_memory_status),
+        ("POST", "/v2/cudasharedmemory/region/*/register", _device_memory_register),
+        ("POST", "/v2/cudasharedmemory/region/*/unregister", _device_memory_unregister),
+        ("POST", "/v2/cudasharedmemory/unregister", _device_memory_unregister),
         ("GET", "/v2/logging", _no_settings),
         ("POST", "/v2/logging", _no_settings),
         ("GET", "/v2/trace/setting", _no_settings),
