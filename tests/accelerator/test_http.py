@@ -362,6 +362,20 @@ class TestMalformed:
         assert error_of(wire.answer())[0] == 400
         assert wire.closed()
 
+    @pytest.mark.parametrize("coding", [b"br", b"gzip, gzip", b"\xff", b"x" * 5000])
+    def test_unknown_codings(self, wire: Wire, coding: bytes) -> None:
+        body, _ = infer_body(X)
+        wire.send(
+            f"POST /v2/models/double/infer HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
+            f"Authorization: Bearer {wire.process.token()}\r\nContent-Encoding: ".encode()
+            + coding
+            + b"\r\n\r\n"
+            + body
+        )
+        status, error = error_of(wire.answer())
+        assert (status, "is not known" in error) == (400, True)
+        assert len(error) < 200
+
     def test_a_body_cut_off(self, wire: Wire) -> None:
         body, length = infer_body(X)
         head = (

@@ -366,7 +366,10 @@ class ChannelBody:
         if encoding in (b"gzip", b"deflate"):
             return self._inflate()
         if encoding != b"identity":
-            raise InvalidRequestError(f"Content-Encoding {encoding.decode()!r} is not known.")
+            raise InvalidRequestError(
+                f"Content-Encoding {encoding.decode('latin-1')[:40]!r} is not known.",
+                next_step="Use gzip, deflate or none.",
+            )
         body = bytearray()
         for piece in self._limited():
             body += piece
