@@ -60,6 +60,18 @@ examples:
   ei token eia-0123456789abcdef0123456789abcdef
   ei token eia-0123456789abcdef0123456789abcdef -o json
 """
+_PROFILE_DESCRIPTION = """\
+Run an ONNX model on an accelerator and tell where the time of a call goes: the way there and
+back, and each operator; with the memory that it takes. Inputs are made up: random numbers,
+zeros for integers, 1 for dimensions without a size.
+"""
+_PROFILE_EXAMPLES = """\
+examples:
+  ei profile model.onnx
+  ei profile model.onnx --input image=8,3,224,224 --picture profile.svg
+  ei profile model.onnx --accelerator eia1.xlarge --input ids=ids.npy -o json
+  EI_TRANSPORT=tls ei profile model.onnx       as another machine would reach it
+"""
 _TERMINATE_EXAMPLES = """\
 examples:
   ei terminate i-0123456789abcdef0
@@ -115,6 +127,24 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     token.add_argument("accelerator", metavar="ACCELERATOR", help="its id, eia-...")
     _add_output(token)
+
+    profile = add(
+        "profile", "see where a model's time goes", _PROFILE_DESCRIPTION, _PROFILE_EXAMPLES
+    )
+    profile.add_argument("model", metavar="MODEL", help="an ONNX file")
+    profile.add_argument(
+        "--accelerator", default="eia1.medium", metavar="TYPE|ID",
+        help="a type, attached for this command, or one that runs: eia-... (default: eia1.medium)",
+    )  # fmt: skip
+    profile.add_argument(
+        "--input", action="append", default=[], metavar="NAME=SHAPE|FILE.npy",
+        help="an input's shape, as 1,3,224,224, or its value; once for each input",
+    )  # fmt: skip
+    profile.add_argument(
+        "--runs", type=int, default=20, metavar="N", help="how many calls (default: 20)"
+    )
+    profile.add_argument("--picture", metavar="FILE.svg", help="draw it, for a browser")
+    _add_output(profile)
 
     terminate = add(
         "terminate", "end an instance and its accelerators",

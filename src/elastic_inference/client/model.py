@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from elastic_inference.client.source import ModelFiles
 from elastic_inference.client.upload import upload
 from elastic_inference.errors import InternalError, NotFoundError, UnavailableError
 from elastic_inference.protocol.tensors import Array, TensorSpec, Value
+
+if TYPE_CHECKING:
+    from elastic_inference.client.profile import Profile
 
 _MODELS = "/v2/elastic-inference/models"
 
@@ -142,6 +145,25 @@ class Model:
                 full, kind = shape_and_dtype(spec, shape, dtype)
                 return empty(self._link, full, kind)
         raise NotFoundError(f"The model has no input {name!r}.")
+
+    def profile(self, feeds: Mapping[str, Value], runs: int = 20) -> Profile:
+        """Measure where the time of a call with `feeds` goes.
+
+        The usual calls are measured as they are. Then the accelerator loads the model once
+        more and records each operator; other calls go on meanwhile.
+
+        Args:
+            feeds: as for `run`.
+            runs: how many calls of each kind, 1 to 1000.
+
+        Raises:
+            LimitExceededError: another profile is being made there.
+            AcceleratorOutOfMemoryError: the model does not fit beside itself.
+            what `run` does.
+        """
+        from elastic_inference.client.profile import profile  # noqa: PLC0415 - rarely used
+
+        return profile(self._link, self._planner, self.run, feeds, runs)
 
     def close(self) -> None:
         """End this process's use of the model. The accelerator drops it with its last user."""

@@ -162,11 +162,7 @@ class Planner:
             else:
                 plain = False
         if not plain:
-            entries.clear()
-            for name, value in feeds.items():
-                entry, parts = self._encode(name, value)
-                entries.append(entry)
-                buffers.extend(parts)
+            entries, buffers = self.encode(feeds)
         wanted = self._outputs if outputs is None else outputs
         size = sum(entry["parameters"]["binary_data_size"] for entry in entries)
         asked = None if outputs is None else wanted
@@ -183,6 +179,20 @@ class Planner:
                 self.plans.clear()
             self.plans[key] = plan
         return plan
+
+    def encode(self, feeds: Mapping[str, Value]) -> tuple[list[dict[str, Any]], list[Buffer]]:
+        """The entries of any values in a request, and the bytes that follow it.
+
+        Raises:
+            InvalidRequestError: a value is not one that the protocol carries.
+        """
+        entries = []
+        buffers: list[Buffer] = []
+        for name, value in feeds.items():
+            entry, parts = self._encode(name, value)
+            entries.append(entry)
+            buffers.extend(parts)
+        return entries, buffers
 
     def datatype(self, name: str, value: Array) -> str:
         """What `value` is on the wire: the model's own type where it is the carrier of that."""

@@ -58,7 +58,9 @@ def add_up(lines: Iterable[str]) -> list[NodeTime]:
     for line in lines:
         event = _event(line)
         if event.get("cat") == "Session":
-            runs += event["name"] == "model_run"
+            if event["name"] == "model_run":
+                runs += 1
+                inside.clear()
         elif event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             own = _own_time(event, inside.setdefault(event.get("tid"), []))
             if runs:
