@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.control.client import ControlClient
-from elastic_inference.control.endpoint import Endpoint, listen
+from elastic_inference.control.endpoint import Endpoint
+from elastic_inference.control.listener import listen
 from elastic_inference.control.pool import Pool
 from elastic_inference.errors import ConfigurationError, InvalidRequestError, UnavailableError
 

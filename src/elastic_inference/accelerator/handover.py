@@ -27,7 +27,13 @@ _ACCEPT_PAUSE = 0.1
 
 
 class Handover:
-    """Accepts control connections and what they hand over."""
+    """Accepts control connections and what they hand over.
+
+    Args:
+        serve: gets each connection, in the order in which they come.
+        drain: is called where a graceful end is asked for.
+        renew: is called where the certificate's files are new; later connections wait for it.
+    """
 
     def __init__(
         self,
@@ -36,11 +42,13 @@ class Handover:
         *,
         serve: Callable[[socket.socket], None],
         drain: Callable[[], None],
+        renew: Callable[[], None],
     ) -> None:
         self._listener = listener
         self._hello = json.dumps({"kind": "hello", **hello}).encode()
         self._serve = serve
         self._drain = drain
+        self._renew = renew
         self._lock = threading.Lock()
         self._controls = 0
         self._alone_since = time.monotonic()
@@ -95,6 +103,8 @@ class Handover:
             self._serve(socket.socket(fileno=descriptors.pop()))
         elif wanted == "drain":
             self._drain()
+        elif wanted == "certificate":
+            self._renew()
         for descriptor in descriptors:
             os.close(descriptor)
         return True

@@ -66,6 +66,7 @@ class AcceleratorProcess:
             {"pid": os.getpid(), "accelerator_id": config.accelerator_id},
             serve=lambda sock: server.serve(sock, tls=True),
             drain=self._stop.set,
+            renew=lambda: self._renew(server),
         )
         plane.models.restore()
         ready = {"pid": os.getpid(), "accelerator_id": config.accelerator_id, "port": port}
@@ -79,6 +80,14 @@ class AcceleratorProcess:
         os.close(lock)
         if server.busy:
             _leave()
+
+    def _renew(self, server: Any) -> None:
+        from elastic_inference.accelerator.server import tls_context  # noqa: PLC0415
+
+        try:
+            server.use(tls_context(str(self.config.certificate), str(self.config.private_key)))
+        except OSError as error:
+            log.warning("The new certificate cannot be used: %s", error)
 
     def _wait(self, handover: Any) -> None:
         grace = self.config.control_grace

@@ -41,6 +41,10 @@ class Server:
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
+    def use(self, tls: ssl.SSLContext) -> None:
+        """Serve later TLS connections with another context."""
+        self._tls = tls
+
     def listen(self, listener: socket.socket) -> None:
         """Accept from `listener` until the server stops."""
         self._listeners.append(listener)

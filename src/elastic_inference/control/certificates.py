@@ -78,6 +78,21 @@ class Authority:
             raise ConfigurationError(f"The key {key_path} is not one that was made here.")
         return cls(certificate_path, certificate, key)
 
+    def may_vouch_for(self, name: str) -> bool:
+        """Whether a certificate of this authority for a DNS name or IP address is trusted.
+
+        One name that is not trusted makes the whole certificate worthless.
+        """
+        if isinstance(_general_name(name), x509.IPAddress):
+            return True
+        constraints = self._certificate.extensions.get_extension_for_class(x509.NameConstraints)
+        permitted = [
+            str(each.value).lower()
+            for each in constraints.value.permitted_subtrees or ()
+            if isinstance(each, x509.DNSName)
+        ]
+        return any(name.lower() == each or name.lower().endswith("." + each) for each in permitted)
+
     def issue(self, names: Sequence[str]) -> ServerCertificate:
         """A certificate for DNS names and IP addresses."""
         key = ec.generate_private_key(ec.SECP256R1())

@@ -1,5 +1,8 @@
 """The endpoint: one TCP address, where the TLS server name says whose a connection is.
 
+For clients that cannot choose that name an accelerator may have an address of its own, where
+every connection is that accelerator's.
+
 Nothing is decrypted here and no byte is relayed: the ClientHello is looked at while it stays
 in the socket, and the socket goes to the accelerator's process or to the control API.
 """
@@ -7,27 +10,22 @@ in the socket, and the socket goes to the accelerator's process or to the contro
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import os
 import select
 import socket
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from elastic_inference.errors import (
-    ConfigurationError,
-    ElasticInferenceError,
-    InvalidRequestError,
-)
+from elastic_inference.errors import ElasticInferenceError, UnavailableError
 from elastic_inference.protocol import sni
 
 _log = logging.getLogger(__name__)
-_BACKLOG = 512
 _ACCEPTED_AT_ONCE = 64
 # Where accepting fails for want of descriptors or memory, a moment passes before the next try.
 _PAUSE = 0.1
@@ -37,45 +35,12 @@ ToApi = Callable[[socket.socket, tuple[Any, ...]], None]
 ToAccelerator = Callable[[str, socket.socket, str], None]
 
 
-def listen(address: str) -> socket.socket:
-    """A listening TCP socket for `HOST:PORT`.
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """A listening socket, and whose all of its connections are; None: by their server names."""
 
-    Raises:
-        InvalidRequestError: it is no address.
-        ConfigurationError: it cannot be had.
-    """
-    host, colon, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
-    except ValueError:
-        family = None
-    if not colon:
-        why = "it is not HOST:PORT"
-    elif family is None:
-        why = f"{host!r} is not an IP address"
-    elif not (port.isascii() and port.isdigit() and int(port[:6]) <= 65535):
-        why = f"{port!r} is not a port, a number up to 65535"
-    else:
-        why = ""
-    if why or family is None:
-        raise InvalidRequestError(
-            f"Cannot listen on {address[:80]!r}: {why[:80]}.",
-            next_step="Give an IP address and a port, as in --listen 127.0.0.1:8443.",
-        )
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, int(port)))
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(
-            f"Cannot listen on {address}: {error.strerror}.",
-            next_step="Choose another address with --listen HOST:PORT.",
-        ) from error
-    return listener
+    socket: socket.socket
+    accelerator_id: str | None
 
 
 @dataclass(slots=True)
@@ -83,6 +48,7 @@ class _Pending:
     connection: socket.socket
     peer: tuple[Any, ...]
     deadline: float
+    accelerator_id: str | None
 
 
 class Endpoint:
@@ -108,7 +74,6 @@ class Endpoint:
         max_pending: int,
     ) -> None:
         self.host, self.port = listener.getsockname()[:2]
-        self._listener = listener
         self._pool_names = pool_names
         self._suffix = "." + domain
         self._to_api = to_api
@@ -117,43 +82,113 @@ class Endpoint:
         self._max_pending = max_pending
         # In the order of their deadlines, since all have the same time.
         self._pending: OrderedDict[int, _Pending] = OrderedDict()
+        self._listeners: dict[int, _Listener] = {}
         self._epoll = select.epoll()
-        self._epoll.register(listener, select.EPOLLIN)
-        self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._stop, select.EPOLLIN)
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._calls: deque[Callable[[], None]] = deque()
+        self._calling = threading.Lock()
+        self._closed = False
+        self._add(_Listener(listener, None))
         self._thread = threading.Thread(target=self._run, name="endpoint", daemon=True)
         self._thread.start()
 
+    def open(self, listener: socket.socket, accelerator_id: str) -> None:
+        """Hand every connection of `listener`, which is the endpoint's now, to an accelerator.
+
+        Raises:
+            UnavailableError: the system cannot watch it, or the endpoint is closed.
+        """
+        try:
+            served = self._call(lambda: self._add(_Listener(listener, accelerator_id)))
+        except OSError as error:
+            listener.close()
+            raise UnavailableError(
+                f"Cannot watch an accelerator's own address: {error.strerror}.",
+                next_step="See the limits of the machine that the pool runs on.",
+            ) from error
+        if not served:
+            listener.close()
+            raise UnavailableError("The pool is being stopped.")
+
+    def shut(self, accelerator_id: str) -> None:
+        """Close an accelerator's listener; when it returns its port is free."""
+        self._call(lambda: self._remove(accelerator_id))
+
     def close(self) -> None:
         """Stop listening; connections that were handed on go on."""
-        os.eventfd_write(self._stop, 1)
+        self._call(self._end)
         self._thread.join()
-        self._listener.close()
+        for listener in self._listeners.values():
+            listener.socket.close()
         for pending in self._pending.values():
             pending.connection.close()
         self._epoll.close()
-        os.close(self._stop)
+        os.close(self._wake)
+
+    def _call(self, call: Callable[[], None]) -> bool:
+        """Run `call` in the endpoint's thread and wait for it; False where that has ended."""
+        done: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                call()
+            except OSError as error:
+                # The caller's trouble; this thread serves all the others too.
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        with self._calling:
+            if self._closed:
+                return False
+            self._calls.append(run)
+            os.eventfd_write(self._wake, 1)
+        done.result()
+        return True
+
+    def _add(self, listener: _Listener) -> None:
+        self._epoll.register(listener.socket, select.EPOLLIN)
+        self._listeners[listener.socket.fileno()] = listener
+
+    def _remove(self, accelerator_id: str) -> None:
+        for descriptor, listener in list(self._listeners.items()):
+            if listener.accelerator_id == accelerator_id:
+                del self._listeners[descriptor]
+                self._epoll.unregister(descriptor)
+                listener.socket.close()
+
+    def _end(self) -> None:
+        self._closed = True
 
     def _run(self) -> None:
-        while True:
+        while not self._closed:
             for descriptor, events in self._epoll.poll(self._patience()):
-                if descriptor == self._stop:
-                    return
-                if descriptor == self._listener.fileno():
-                    self._accept()
+                if descriptor == self._wake:
+                    self._woken()
+                elif descriptor in self._listeners:
+                    self._accept(self._listeners[descriptor])
                 elif descriptor in self._pending:
                     self._try_to_look(self._pending[descriptor], ended=bool(events & _ENDED))
             self._expire()
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        # No call comes to stay unheard: whoever adds one afterwards sees that it has ended.
+        with self._calling:
+            while self._calls:
+                self._calls.popleft()()
 
     def _patience(self) -> float:
         if not self._pending:
             return -1.0
         return max(0.0, next(iter(self._pending.values())).deadline - time.monotonic())
 
-    def _accept(self) -> None:
+    def _accept(self, listener: _Listener) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
-                connection, peer = self._listener.accept()
+                connection, peer = listener.socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -163,7 +198,8 @@ class Endpoint:
             if len(self._pending) >= self._max_pending:
                 self._drop(next(iter(self._pending.values())))
             connection.setblocking(False)
-            pending = _Pending(connection, peer, time.monotonic() + self._hello_timeout)
+            deadline = time.monotonic() + self._hello_timeout
+            pending = _Pending(connection, peer, deadline, listener.accelerator_id)
             self._pending[connection.fileno()] = pending
             # Edge-triggered: bytes that stay in the socket must not wake the thread again.
             events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
@@ -195,16 +231,18 @@ class Endpoint:
         self._forget(pending)
         connection = pending.connection
         connection.setblocking(True)
-        if name is None or name in self._pool_names:
-            self._to_api(connection, pending.peer)
-            return
-        with connection:
+        accelerator_id = pending.accelerator_id
+        if accelerator_id is None:
+            if name is None or name in self._pool_names:
+                self._to_api(connection, pending.peer)
+                return
             if name.endswith(self._suffix):
+                accelerator_id = name.removesuffix(self._suffix)
+        with connection:
+            if accelerator_id is not None:
                 host, port = pending.peer[:2]
                 with contextlib.suppress(ElasticInferenceError):
-                    self._to_accelerator(
-                        name.removesuffix(self._suffix), connection, f"{host}:{port}"
-                    )
+                    self._to_accelerator(accelerator_id, connection, f"{host}:{port}")
 
     def _expire(self) -> None:
         now = time.monotonic()

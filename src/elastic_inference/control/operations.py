@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from elastic_inference.control.certificates import server_name
 from elastic_inference.control.documents import Document, describe_type
+from elastic_inference.control.own_addresses import OwnAddresses
 from elastic_inference.control.plane import ControlPlane
+from elastic_inference.control.reachable import without_mapping
 from elastic_inference.control.store import Accelerator, AccessKey, Instance
 from elastic_inference.errors import (
     AccessDeniedError,
@@ -18,6 +20,8 @@ from elastic_inference.errors import (
 )
 
 _MAX_LEASE = 86400.0
+# The setting bounds it further.
+_MAX_LIFETIME = 3650 * 86400.0
 _MAX_IDS = 100
 _TEXT = re.compile(r"[ -~]{0,128}")
 # What an instance may do with its own credentials.
@@ -39,14 +43,16 @@ class Caller:
 
     @classmethod
     def of(cls, key: AccessKey, host: str, port: int) -> Caller:
-        return cls(key.instance_id, host, port)
+        """The caller with `key` on a connection whose own end is `host` and `port`."""
+        return cls(key.instance_id, without_mapping(host), port)
 
 
 class Operations:
     """The control API over a control plane."""
 
-    def __init__(self, plane: ControlPlane) -> None:
+    def __init__(self, plane: ControlPlane, own_addresses: OwnAddresses) -> None:
         self._plane = plane
+        self._own_addresses = own_addresses
         self._operations: Mapping[str, Callable[[Document, Caller], Document]] = {
             "RunInstance": self._run_instance,
             "KeepAlive": self._keep_alive,
@@ -80,13 +86,7 @@ class Operations:
         types = document.get("acceleratorTypes")
         if not isinstance(types, list) or not all(isinstance(each, str) for each in types):
             raise InvalidRequestError("acceleratorTypes must be a list of names.")
-        lease = document.get("leaseSeconds")
-        if lease is not None and (
-            isinstance(lease, bool)
-            or not isinstance(lease, int | float)
-            or not 1 <= lease <= _MAX_LEASE
-        ):
-            raise InvalidRequestError(f"leaseSeconds must be from 1 to {_MAX_LEASE:.0f}.")
+        lease = _seconds(document, "leaseSeconds", 1, _MAX_LEASE)
         instance, accelerators, key = self._plane.run_instance(
             types,
             client_token=_text(document, "clientToken"),
@@ -127,9 +127,9 @@ class Operations:
             found = [self._plane.accelerator(str(each)) for each in ids]
             for each in found:
                 _check_owner(each, caller)
-        return {"accelerators": [self._describe(each) for each in found]}
+        return {"accelerators": [self._describe(each, caller) for each in found]}
 
-    def _describe(self, accelerator: Accelerator) -> Document:
+    def _describe(self, accelerator: Accelerator, caller: Caller) -> Document:
         status = self._plane.fleet.status(accelerator.id)
         described: Document = {
             "acceleratorId": accelerator.id,
@@ -142,7 +142,11 @@ class Operations:
             "node": accelerator.placement["node"],
             "startedAt": accelerator.created_at,
             "restarts": status.restarts,
+            "ownAddress": None,
         }
+        port = self._own_addresses.port_of(accelerator.id)
+        if port is not None:
+            described["ownAddress"] = {"host": caller.host, "port": port}
         try:
             _, token, _ = self._plane.connect(accelerator.id, on_behalf_of="control")
             ask = self._plane.fleet.ask
@@ -171,11 +175,16 @@ class Operations:
 
     def _connect(self, document: Document, caller: Caller) -> Document:
         accelerator_id = _required(document, "acceleratorId")
+        own_address = document.get("ownAddress", False)
+        if not isinstance(own_address, bool):
+            raise InvalidRequestError("ownAddress must be true or false.")
         _check_owner(self._plane.accelerator(accelerator_id), caller)
         accelerator, token, expires = self._plane.connect(
-            accelerator_id, on_behalf_of=caller.instance_id or "account"
+            accelerator_id,
+            on_behalf_of=caller.instance_id or "account",
+            lifetime=_seconds(document, "expiresIn", 1, _MAX_LIFETIME),
         )
-        answer = {
+        answer: Document = {
             "acceleratorId": accelerator.id,
             "acceleratorType": accelerator.type,
             "serverName": server_name(accelerator.id),
@@ -185,7 +194,12 @@ class Operations:
             "expires": expires,
         }
         local = self._local_address(accelerator.id)
-        return answer if local is None else answer | {"local": local}
+        if local is not None:
+            answer["local"] = local
+        if own_address:
+            port = self._own_addresses.open(accelerator.id)
+            answer["ownAddress"] = {"host": caller.host, "port": port}
+        return answer
 
     def _local_address(self, accelerator_id: str) -> dict[str, str] | None:
         try:
@@ -217,6 +231,15 @@ def _check_owner(accelerator: Accelerator, caller: Caller) -> None:
             next_step="Use the credentials of the instance that it is attached to.",
             accelerator_id=accelerator.id,
         )
+
+
+def _seconds(document: Document, name: str, least: float, most: float) -> float | None:
+    value = document.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise InvalidRequestError(f"{name} must be from {least:.0f} to {most:.0f}.")
+    return value
 
 
 def _text(document: Document, name: str) -> str | None:

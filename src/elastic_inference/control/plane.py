@@ -36,6 +36,7 @@ class ControlPlane:
 
     Args:
         drain_timeout: seconds that running requests get when an instance ends.
+        reached_at: what leads to accelerators with addresses of their own: names and addresses.
         clock: Unix time in seconds.
     """
 
@@ -48,6 +49,7 @@ class ControlPlane:
         settings: PoolSettings,
         *,
         drain_timeout: float,
+        reached_at: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
@@ -56,7 +58,9 @@ class ControlPlane:
         self.settings = settings
         self._authority = authority
         self._drain_timeout = drain_timeout
+        self._reached_at = reached_at
         self._clock = clock
+        self._end_watchers: list[Callable[[Sequence[str]], None]] = []
         self._changed = threading.Condition()
         self._expiry: dict[str, float] = {}
         self._ending: set[str] = set()
@@ -167,14 +171,29 @@ class ControlPlane:
             raise _no_instance(instance_id)
         self._end(instance_id)
 
-    def connect(self, accelerator_id: str, *, on_behalf_of: str) -> tuple[Accelerator, str, float]:
+    def watch_ends(self, watcher: Callable[[Sequence[str]], None]) -> None:
+        """Call `watcher` with the ids of accelerators that are about to end."""
+        self._end_watchers.append(watcher)
+
+    def connect(
+        self, accelerator_id: str, *, on_behalf_of: str, lifetime: float | None = None
+    ) -> tuple[Accelerator, str, float]:
         """An accelerator and a token for its data plane, with the token's end (Unix time).
 
+        Args:
+            lifetime: seconds that the token is valid; None for the usual time.
+
         Raises:
+            InvalidRequestError: the lifetime is longer than a token's may be.
             NotFoundError: there is no such accelerator.
         """
         accelerator = self.accelerator(accelerator_id)
-        expires = self._clock() + self.settings.token_lifetime
+        if lifetime is not None and not 0 < lifetime <= self.settings.max_token_lifetime:
+            raise InvalidRequestError(
+                f"A token may be valid for up to {self.settings.max_token_lifetime:.0f} s.",
+                next_step="Ask for less, or raise EI_MAX_TOKEN_LIFETIME where ei up runs.",
+            )
+        expires = self._clock() + (lifetime or self.settings.token_lifetime)
         claims = tokens.Claims(accelerator.id, on_behalf_of, accelerator.account, expires)
         return accelerator, tokens.mint(accelerator.token_key, claims), expires
 
@@ -191,6 +210,14 @@ class ControlPlane:
                 next_step="ei describe accelerators lists those there are.",
             )
         return accelerator
+
+    def renew_certificate(self, accelerator_id: str) -> None:
+        """Give an accelerator a certificate for all that it can be reached at now.
+
+        Raises:
+            NotFoundError: there is no such accelerator.
+        """
+        self.fleet.renew(self._order(self.accelerator(accelerator_id)))
 
     def running(self, instance_id: str) -> Instance:
         """The instance with that id, if it runs.
@@ -273,7 +300,9 @@ class ControlPlane:
 
     def _order(self, accelerator: Accelerator) -> Order:
         name = server_name(accelerator.id)
-        issued = self._authority.issue([name])
+        # Only those with an address of their own may speak for this machine's name.
+        more = () if accelerator.own_port is None else self._reached_at
+        issued = self._authority.issue([name, *more])
         return Order(
             accelerator_id=accelerator.id,
             accelerator_type=self.catalog.get(accelerator.type),
@@ -317,6 +346,8 @@ class ControlPlane:
             self.store.set_instance_state(instance_id, records.SHUTTING_DOWN)
         try:
             ids = [accelerator.id for accelerator in self.store.accelerators(instance_id)]
+            for watcher in self._end_watchers:
+                watcher(ids)
             self.fleet.stop(ids, self._drain_timeout)
             with self.store.transaction():
                 self.store.remove_of_instance(instance_id)

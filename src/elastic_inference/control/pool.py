@@ -18,10 +18,13 @@ from elastic_inference.control.certificates import (
     ServerCertificate,
     write_private,
 )
-from elastic_inference.control.endpoint import Endpoint, listen
+from elastic_inference.control.endpoint import Endpoint
+from elastic_inference.control.listener import listen, listen_at
 from elastic_inference.control.operations import Operations
+from elastic_inference.control.own_addresses import OwnAddresses
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.pointer import Pointer
+from elastic_inference.control.reachable import names_of
 from elastic_inference.control.store import Store
 from elastic_inference.errors import ConfigurationError
 from elastic_inference.fleet.local import LocalFleet
@@ -29,6 +32,7 @@ from elastic_inference.settings import Limits, PoolSettings
 
 _log = logging.getLogger(__name__)
 _PORT = "port"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Pool:
@@ -77,18 +81,19 @@ class Pool:
                 outlive=outlive,
             )
             undo.callback(fleet.close)
-            self.plane = ControlPlane(
-                self._store, fleet, authority, catalog, settings,
-                drain_timeout=limits.drain_timeout,
-            )  # fmt: skip
-            self.operations = Operations(self.plane)
             listener = self._listen(listen_on)
             undo.callback(listener.close)
             host, port = listener.getsockname()[:2]
             self._store.set_setting(_PORT, str(port))
-            names = [POOL_NAME, "localhost", "127.0.0.1", "::1"]
-            if not ipaddress.ip_address(host).is_unspecified and host not in names:
-                names.append(host)
+            reached_at = [name for name in names_of(host) if authority.may_vouch_for(name)]
+            self.plane = ControlPlane(
+                self._store, fleet, authority, catalog, settings,
+                drain_timeout=limits.drain_timeout, reached_at=reached_at,
+            )  # fmt: skip
+            own_addresses = OwnAddresses(self.plane, host, settings)
+            self.operations = Operations(self.plane, own_addresses)
+            # A tunnel leads here from another machine's loopback address.
+            names = list(dict.fromkeys([POOL_NAME, *_LOOPBACK, *reached_at]))
             tls = _context(authority.issue(names), state)
             self.plane.open()
             undo.callback(self.plane.close)
@@ -103,6 +108,7 @@ class Pool:
                 max_pending=settings.max_pending,
             )
             undo.callback(self._endpoint.close)
+            own_addresses.start(self._endpoint)
             self.pointer = self._point(host, port, authority)
             self._undo = undo.pop_all()
 
@@ -116,8 +122,9 @@ class Pool:
         # The port of last time, so that applications find the pool again after a restart.
         port = self._store.setting(_PORT)
         if port is not None:
-            with contextlib.suppress(ConfigurationError):
-                return listen(f"127.0.0.1:{port}")
+            listener = listen_at("127.0.0.1", int(port))
+            if listener is not None:
+                return listener
             _log.warning("Port %s of last time is taken: who used it must look anew", port)
         return listen("127.0.0.1:0")
 

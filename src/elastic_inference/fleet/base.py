@@ -65,7 +65,7 @@ class Order:
         account: whose uploads and caches it reaches.
         token_key: 32 bytes that the control plane signs its data-plane tokens with.
         server_name: its TLS server name.
-        certificate, private_key: PEM, for that name.
+        certificate, private_key: PEM, for that name, and for addresses of its own.
         placement: from `Fleet.place`.
     """
 
@@ -129,6 +129,16 @@ class Fleet(Protocol):
         """Start an accelerator of an earlier fleet again, in its place. Never blocks.
 
         It is tried until it serves; `watch` tells when.
+        """
+
+    def renew(self, order: Order) -> None:
+        """Have the accelerator use the certificate of `order` from now on, now and when revived.
+
+        Connections that are handed over afterwards see it. Unknown ones are left out. It may
+        wait for one that is being started.
+
+        Raises:
+            UnavailableError: it cannot be given the certificate.
         """
 
     def stop(self, accelerator_ids: Sequence[str], grace: float) -> None:

@@ -76,6 +76,11 @@ class ControlConnection:
         with self._lock:
             self._connection.sendmsg([message], rights, socket.MSG_DONTWAIT)
 
+    def renew(self) -> None:
+        """Say that the certificate's files are new; connections handed over later see it."""
+        with self._lock, contextlib.suppress(OSError):
+            self._connection.send(b'{"kind":"certificate"}')
+
     def drain(self) -> None:
         """Ask for a graceful end."""
         with self._lock, contextlib.suppress(OSError):

@@ -93,6 +93,12 @@ class LocalFleet:
             self._residents[resident.id] = resident
         self._supervisor.revive(resident)
 
+    def renew(self, order: Order) -> None:
+        with self._lock:
+            resident = self._residents.get(order.accelerator_id)
+        if resident is not None:
+            resident.renew(order)
+
     def stop(self, accelerator_ids: Sequence[str], grace: float) -> None:
         residents = []
         for accelerator_id in accelerator_ids:

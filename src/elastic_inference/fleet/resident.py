@@ -117,7 +117,20 @@ class Resident:
                 self._connect()
             except UnavailableError:
                 return False
+            # Without the new one it goes on with the certificate that it has.
+            with contextlib.suppress(UnavailableError):
+                self._renew()
             return True
+
+    def renew(self, order: Order) -> None:
+        """See `Fleet.renew`.
+
+        Raises:
+            UnavailableError: the certificate cannot be written.
+        """
+        with self._life:
+            self.order = order
+            self._renew()
 
     def stop(self, grace: float) -> None:
         """End the process and remove the directory."""
@@ -175,6 +188,27 @@ class Resident:
         )
         self.up_since = time.monotonic()
 
+    def _renew(self) -> None:
+        """Have a running process read its certificate again."""
+        if self.control is None or self.stopping:
+            return
+        try:
+            self._write_certificate()
+        except OSError as error:
+            raise UnavailableError(
+                f"The accelerator's certificate cannot be written: {error}.",
+                next_step="See whether the disk with the pool's state is full.",
+                accelerator_id=self.id,
+            ) from error
+        self.control.renew()
+
+    def _write_certificate(self) -> tuple[Path, Path]:
+        certificate, key = self.directory / "server.pem", self.directory / "server.key"
+        certificate.write_bytes(self.order.certificate)
+        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(self.order.private_key)
+        return certificate, key
+
     def _bury(self) -> None:
         """See to it that no process of ours runs here."""
         if self.control is not None:
@@ -194,10 +228,7 @@ class Resident:
         check_socket_path(self.directory)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
-        certificate, key = self.directory / "server.pem", self.directory / "server.key"
-        certificate.write_bytes(self.order.certificate)
-        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(self.order.private_key)
+        certificate, key = self._write_certificate()
         for name in ("data.sock", "handover.sock"):
             (self.directory / name).unlink(missing_ok=True)
         placement, ways = self.order.placement, self._ways
