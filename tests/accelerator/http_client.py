@@ -111,13 +111,13 @@ def read_output(headers: dict[str, str], body: bytes) -> np.ndarray[Any, Any]:
     return np.frombuffer(body[length:], np.float32).reshape(output["shape"])
 
 
-def scale_model(factor: float) -> bytes:
+def scale_model(factor: float, output: str = "y") -> bytes:
     """`y = x * factor` for FP32 of any length."""
     graph = helper.make_graph(
-        [helper.make_node("Mul", ["x", "f"], ["y"])],
+        [helper.make_node("Mul", ["x", "f"], [output])],
         "scale",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", 4])],
         [helper.make_tensor("f", TensorProto.FLOAT, [], [factor])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

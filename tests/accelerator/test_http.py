@@ -195,6 +195,20 @@ class TestInference:
             found = infer_int64(wire, "nonzero", array)
             assert found.tolist() == np.stack(np.nonzero(array)).tolist()
 
+    def test_a_name_may_come_to_stand_for_a_model_with_other_outputs(
+        self, wire: Wire, served: AcceleratorProcess
+    ) -> None:
+        body, length = infer_body(X)
+        headers = (f"Inference-Header-Content-Length: {length}",)
+        for output in ("y", "z"):
+            load(served, "renamed", scale_model(5, output))
+            for _ in range(2):
+                _, fields, answer = wire.request(
+                    "POST", "/v2/models/renamed/infer", body, headers=headers
+                )
+                header = json.loads(answer[: int(fields["inference-header-content-length"])])
+                assert [each["name"] for each in header["outputs"]] == [output]
+
     def test_chunked_and_compressed_bodies(self, wire: Wire) -> None:
         body, length = infer_body(X)
         head = (

@@ -78,7 +78,7 @@ class InputSlot:
         nbytes: bytes of the binary form; 0 for JSON data.
         offset: of the binary form, from the first binary byte or within the region.
         region: name of a shared memory region, or "".
-        data: the JSON data, or None.
+        data: the JSON data, or what a message carried as an array; None for bytes.
         entry: the request's own entry (of containers), or {}.
     """
 
@@ -154,7 +154,18 @@ def parse_infer_request(raw: bytes) -> InferRequest:
     Raises:
         InvalidRequestError: not JSON or not a request; the message names the place.
     """
-    body = parse_object(raw)
+    return build_request(parse_object(raw))
+
+
+def build_request(body: Mapping[str, Any]) -> InferRequest:
+    """The request that a document says, whatever it was written in.
+
+    Args:
+        body: as the JSON has it; an input's `data` may be its array too.
+
+    Raises:
+        InvalidRequestError: it is no request; the message names the place.
+    """
     parameters = _parameters(body, "the request")
     inputs: list[InputSlot] = []
     at = 0
@@ -247,7 +258,7 @@ def _input_slot(entry: Any, at: int) -> InputSlot:
     elif "binary_data_size" in parameters:
         size = _size_of(parameters, "binary_data_size", where)
         slot = InputSlot(name, datatype, shape, dtype, size, at, entry=entry)
-    elif isinstance(entry.get("data"), list):
+    elif isinstance(entry.get("data"), list | np.ndarray):
         return InputSlot(name, datatype, shape, None, 0, 0, data=entry["data"])
     else:
         raise InvalidRequestError(f"{where} has no data.")
@@ -318,6 +329,8 @@ def read_inputs(
 
 
 def _read_input(slot: InputSlot, body: Buffer, start: int, regions: Regions) -> Value:
+    if isinstance(slot.data, np.ndarray):
+        return slot.data
     if slot.data is not None:
         return tensor_from_json(slot.name, slot.datatype, slot.shape, slot.data)
     if slot.region:
@@ -372,7 +385,7 @@ def write_response(
     if request.output_region is None and not request.request_id:
         key = _cache_key(request, model, specs, values)
         if key is not None:
-            buffers = [_bytes_of(value) for value in values]
+            buffers = [bytes_of(value) for value in values]
             header = request.responses.get(key)
             if header is None:
                 header = _describe(request, model, specs, values, regions)[0]
@@ -387,7 +400,7 @@ def _with_id(header: bytes, raw_id: bytes) -> bytes:
     return b'{"id":' + raw_id + b"," + header[1:] if raw_id else header
 
 
-def _bytes_of(array: Any) -> Buffer:
+def bytes_of(array: Any) -> Buffer:
     """The bytes of a numeric array as a flat view."""
     if array.flags.c_contiguous and array.size and array.dtype.isnative:
         return array.data.cast("B") if array.ndim else memoryview(array.tobytes())
@@ -411,7 +424,7 @@ def _cache_key(
                 return None
         elif not slot.binary or slot.region:
             return None
-        shapes.append((spec.datatype, value.shape))
+        shapes.append((spec.name, spec.datatype, value.shape))
     return (model, tuple(shapes))
 
 
@@ -425,23 +438,37 @@ def _describe(
     head: dict[str, Any] = {"model_name": model[0], "model_version": model[1]}
     if request.request_id:
         head["id"] = request.request_id
+    described = describe_outputs(request, specs, values, regions)
+    head["outputs"] = [entry for entry, _ in described]
+    buffers = [part for _, parts in described for part in parts]
+    return json.dumps(head, separators=(",", ":")).encode(), buffers
+
+
+def describe_outputs(
+    request: InferRequest, specs: Sequence[TensorSpec], values: Sequence[Value], regions: Regions
+) -> list[tuple[dict[str, Any], list[Buffer]]]:
+    """The entry of each output, and the binary data that follows in the body.
+
+    Raises:
+        InvalidRequestError: an output does not fit its region.
+    """
     window = _Window(request.output_region, regions) if request.output_region else None
-    outputs = []
-    buffers: list[Buffer] = []
+    described: list[tuple[dict[str, Any], list[Buffer]]] = []
     for spec, value in zip(specs, values, strict=True):
         slot = request.outputs.get(spec.name) or OutputSlot(spec.name, request.binary_default)
         if not (slot.binary or slot.region or window):
-            outputs.append({"name": spec.name, **value_to_json(value, spec)})
+            described.append(({"name": spec.name, **value_to_json(value, spec)}, []))
             continue
-        entry, parts = encode_value(value, spec)
+        encoded, parts = encode_value(value, spec)
+        entry = {"name": spec.name, **encoded}
         if slot.region:
             _check_capacity(entry, slot)
             _place(entry, parts, regions, slot.region, slot.offset)
-        elif window is None or not window.place(entry, parts):
-            buffers.extend(parts)
-        outputs.append({"name": spec.name, **entry})
-    head["outputs"] = outputs
-    return json.dumps(head, separators=(",", ":")).encode(), buffers
+            parts = []
+        elif window is not None and window.place(entry, parts):
+            parts = []
+        described.append((entry, parts))
+    return described
 
 
 def _check_capacity(entry: Mapping[str, Any], slot: OutputSlot) -> None:
