@@ -175,7 +175,24 @@ def _local_socket(local: Any) -> str:
         return ""
     path = str(local.get("socket", ""))
     same_host = boot_id() == str(local["bootId"]).strip()
-    return path if same_host and owned_socket(path) else ""
+    return path if same_host and (owned_socket(path) or _is_due(path)) else ""
+
+
+def _is_due(path: str) -> bool:
+    """Whether `path` is where a socket will be again: its accelerator is being started."""
+    try:
+        return not os.path.lexists(path) and owned_directory(os.path.dirname(path))  # noqa: PTH120 - text
+    except ValueError:
+        return False
+
+
+def owned_directory(path: str) -> bool:
+    """Whether `path` is a directory of this user."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a path that may be ""
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def owned_socket(path: str) -> bool:
