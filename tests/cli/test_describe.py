@@ -64,7 +64,7 @@ def test_types_are_described_without_a_pool(tmp_path: Path) -> None:
     assert rows[0]["acceleratorTypeName"] == "eia1.medium"
 
 
-@pytest.mark.parametrize("words", [("token", "eia-0"), ("terminate", "i-0")])
+@pytest.mark.parametrize("words", [("token",), ("token", "eia-0"), ("terminate", "i-0")])
 def test_what_needs_a_pool_says_so(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = ei(tmp_path, *words)
     assert (done.returncode, done.stdout) == (1, "")
@@ -73,8 +73,8 @@ def test_what_needs_a_pool_says_so(tmp_path: Path, words: tuple[str, ...]) -> No
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("nothing",), ("describe",), ("describe", "x"), ("token",), ("up", "--", "x"),
-              ("describe", "types", "-o", "xml")]
+    "words", [(), ("nothing",), ("describe",), ("describe", "x"), ("token", "a", "b"),
+              ("up", "--", "x"), ("describe", "types", "-o", "xml")]
 )  # fmt: skip
 def test_wrong_usage_ends_with_2(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = ei(tmp_path, *words)

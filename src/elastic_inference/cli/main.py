@@ -53,12 +53,15 @@ examples:
   ei describe types -o json
 """
 _GRANT_EXAMPLES = """\
-Any client of the Open Inference Protocol can use them: connect to the URL with the TLS server
-name and the CA file, and send the header Authorization: Bearer TOKEN.
+Any client of the Open Inference Protocol can use them: connect to url (HTTP) or grpc_url, trust
+the authority in the file ca, and send the header Authorization: Bearer TOKEN. url is the
+accelerator's own address; the pool's shared one is endpoint, with server_name for TLS.
 
 examples:
-  ei token eia-0123456789abcdef0123456789abcdef
+  ei token                                           the only accelerator there is
   ei token eia-0123456789abcdef0123456789abcdef -o json
+  ei token --expires-in 8h                           for a long-running tool
+  eval "$(ei token -o shell)"                        as EI_URL, EI_GRPC_URL, EI_TOKEN and EI_CA
 """
 _PROFILE_DESCRIPTION = """\
 Run an ONNX model on an accelerator and tell where the time of a call goes: the way there and
@@ -125,8 +128,15 @@ def build_parser() -> argparse.ArgumentParser:
         "token", "get URL, token and names for another client",
         "Print what a client needs to use an accelerator directly.", _GRANT_EXAMPLES,
     )  # fmt: skip
-    token.add_argument("accelerator", metavar="ACCELERATOR", help="its id, eia-...")
-    _add_output(token)
+    token.add_argument(
+        "accelerator", nargs="?", metavar="ACCELERATOR",
+        help="its id, eia-...; may be left out where there is one only",
+    )  # fmt: skip
+    token.add_argument(
+        "--expires-in", metavar="TIME",
+        help="how long the token shall be valid: 30min, 8h (default: EI_TOKEN_LIFETIME)",
+    )  # fmt: skip
+    _add_output(token, "shell")
 
     profile = add(
         "profile", "see where a model's time goes", _PROFILE_DESCRIPTION, _PROFILE_EXAMPLES
@@ -154,9 +164,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
+def _add_output(parser: argparse.ArgumentParser, *more: str) -> None:
     parser.add_argument(
-        "-o", "--output", choices=["table", "json"], default="table", help="(default: table)"
+        "-o", "--output", choices=["table", "json", *more], default="table", help="(default: table)"
     )
 
 
