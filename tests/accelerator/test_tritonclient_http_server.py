@@ -147,6 +147,16 @@ class TestRepository:
             assert why in message
         same([double(client, model="described")], [X * 6])
 
+    @pytest.mark.parametrize("name", ["a name", "50%41", "ü€", "a?b=c&d#e", "x" * 256])
+    def test_names_of_any_characters(self, client: Any, name: str) -> None:
+        load(client, name, scale_model(7))
+        assert self.index(client)[name]["state"] == "READY"
+        result = client.infer(name, [wire_input("x", X)])
+        assert result.get_response()["model_name"] == name
+        same([result.as_numpy("y")], [X * 7])
+        client.unload_model(name)
+        assert not client.is_model_ready(name)
+
     def test_a_failed_load_is_told_in_the_index(self, client: Any) -> None:
         files = {"file:1/model.onnx": b"no model"}
         status, message = refused(client.load_model, "broken", config=CONFIG, files=files)
@@ -217,6 +227,15 @@ class TestStatistics:
         assert {"double", "idle"} <= {entry["name"] for entry in entries}
         (entry,) = client.get_inference_statistics("idle", "1")["model_stats"]
         assert entry["inference_count"] == 0
+
+    def test_of_what_is_loaded_alone(self, client: Any) -> None:
+        load(client, "brief", scale_model(11))
+        double(client, model="brief")
+        client.unload_model("brief")
+        entries = client.get_inference_statistics()["model_stats"]
+        assert "brief" not in {entry["name"] for entry in entries}
+        for entry in entries:
+            assert self.of(client, entry["name"])["name"] == entry["name"]
 
     def test_a_model_named_stats_has_its_own(self, client: Any) -> None:
         load(client, "stats", scale_model(10))

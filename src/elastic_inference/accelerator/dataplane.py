@@ -235,13 +235,11 @@ class DataPlane:
     # Statistics
 
     def statistics_of(self, name: str, version: str = "") -> dict[str, Any]:
-        """The statistics extension's answer for one model, or for all if `name` is ""."""
+        """The statistics extension's answer for one model, or for all loaded if `name` is ""."""
         counters = self.statistics.by_model()
         if name:
             self.model(name, version)
-            names = [name]
-        else:
-            names = sorted({*counters, *self.models.names()})
+        names = [name] if name else sorted(self.models.names())
         return {
             "model_stats": [
                 triton_statistics(each, VERSION, counters.get(each, Counter())) for each in names
