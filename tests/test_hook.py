@@ -67,6 +67,15 @@ def test_onnxruntime_is_the_real_module_with_our_session() -> None:
     assert python(script, EI_RUN="1") == ["True", "SourceFileLoader True", "True", "False"]
 
 
+def test_our_own_module_may_be_the_first_to_import_it() -> None:
+    script = (
+        "from elastic_inference.frameworks.onnxruntime import InferenceSession\n"
+        "import onnxruntime\n"
+        "print(onnxruntime.InferenceSession is InferenceSession)"
+    )
+    assert python(script, EI_RUN="1") == ["True"]
+
+
 def test_looking_for_the_module_does_not_load_it() -> None:
     script = (
         "import importlib.util\n"

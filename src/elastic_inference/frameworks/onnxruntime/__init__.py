@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from types import ModuleType
 from typing import Any
 
@@ -45,3 +47,10 @@ def install(module: ModuleType) -> None:
         classes = {"InferenceSession": InferenceSession, "IOBinding": IOBinding}
         # In the extension's module the name InferenceSession means another class.
         real.replace(owner, **options, **({} if owner is real.state else classes))
+
+
+if os.environ.get("EI_RUN") == "1":
+    # Under `ei run` the import calls `install`, which needs this package's modules whole: it has
+    # to come before one of them begins.
+    with contextlib.suppress(ImportError):
+        import onnxruntime as _onnxruntime  # noqa: F401
