@@ -12,7 +12,7 @@ BUILD := pyproject.toml constraints.txt $(wildcard hatch_build.py)
 # ONNX Runtime reports to its maker, and keeps files for that in the home directory, unless told.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-fast fuzz lint bench bench-network clean
+.PHONY: help demo test test-fast fuzz lint bench bench-network bench-peers perf-analyzer clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,8 @@ help:
 	@echo "make lint           ruff and mypy"
 	@echo "make bench          measure against the floor and write docs/performance.md"
 	@echo "make bench-network  measure over a link of 1 Gbit/s (root and iproute2)"
+	@echo "make bench-peers    measure beside Triton, PyTriton, MLServer, KServe and LitServe"
+	@echo "make perf-analyzer  measure with Triton's load generator, beside Triton"
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -70,5 +72,12 @@ bench: $(VENV)/.dev
 bench-network: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.network
 
+# Each peer has an environment of its own below .peers, about 1.4 GB together, made once.
+bench-peers: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.peers.bench
+
+perf-analyzer: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.peers.perf_analyzer
+
 clean:
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) .peers build dist .mypy_cache .ruff_cache .pytest_cache

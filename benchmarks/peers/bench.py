@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.bench import DOCUMENT
 from benchmarks.harness import Settings, build_floor
 from benchmarks.peers import ours
-from benchmarks.peers.catalog import PEERS, Peer
+from benchmarks.peers.catalog import PEERS, TRITON, Peer
 from benchmarks.peers.environments import UnavailableError, size_mib
 from benchmarks.peers.figures import Figure, Figures, bars, tables
 from benchmarks.peers.plot import picture
@@ -36,12 +36,13 @@ from benchmarks.workloads import WORKLOADS, Workload
 SECTION = "peers"
 _NOTE = (
     "Times ours: to the project over plain HTTP. LitServe has no tensor protocol, and MLServer "
-    "over HTTP takes tensors as JSON alone."
+    "over HTTP takes tensors as JSON alone. Triton runs twice: with one instance of each model, "
+    "and with one for each processor."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
     """What a run measures with."""
 
     settings: Settings
@@ -61,7 +62,7 @@ def reference_answers(workloads: Sequence[Workload], models: Path) -> dict[str, 
 
 
 @contextlib.contextmanager
-def contacts(run: _Run, peers: Sequence[Peer], absent: dict[str, str]) -> Iterator[list[Contact]]:
+def contacts(run: Run, peers: Sequence[Peer], absent: dict[str, str]) -> Iterator[list[Contact]]:
     """Start the project and the peers; `absent` gets what could not be started, and why."""
     with contextlib.ExitStack() as stack:
         accelerator = stack.enter_context(target())
@@ -83,7 +84,7 @@ def contacts(run: _Run, peers: Sequence[Peer], absent: dict[str, str]) -> Iterat
 
 
 def measure_workload(
-    run: _Run, workload: Workload, found: Sequence[Contact], absent: dict[str, str]
+    run: Run, workload: Workload, found: Sequence[Contact], absent: dict[str, str]
 ) -> list[Figure]:
     """Check every server's answer, then measure them in turns."""
     figures = []
@@ -112,7 +113,7 @@ def _measure_all(settings: Settings, program: Path, arguments: argparse.Namespac
     workloads = [WORKLOADS[name] for name in arguments.workloads.split(",")]
     for workload in workloads:
         workload.save(settings.directory)
-    run = _Run(settings, program, workloads, reference_answers(workloads, settings.directory))
+    run = Run(settings, program, workloads, reference_answers(workloads, settings.directory))
     peers = [PEERS[name] for name in arguments.only.split(",") if name]
     figures, absent = Figures(), dict[str, str]()
     with contacts(run, peers, absent) as found:
@@ -124,7 +125,8 @@ def _measure_all(settings: Settings, program: Path, arguments: argparse.Namespac
 
 def report(figures: Figures) -> list[Table]:
     """The tables of a run: the bars, then a table a workload."""
-    against = bars(figures, ours.HTTP, "Triton, HTTP")
+    triton = [f"{peer.title}, HTTP" for peer in PEERS.values() if peer.script == TRITON]
+    against = bars(figures, ours.HTTP, triton)
     each = tables(figures, ours.HTTP, dict.fromkeys(figures.by_workload, _NOTE))
     return [*([against] if against else []), *each]
 

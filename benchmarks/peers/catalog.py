@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -64,12 +65,23 @@ def _grpc(port: int = 1) -> Access:
     return Access("gRPC", "grpc", wire.grpc_request, None, port)
 
 
+TRITON = "triton_server.py"
+_PROCESSORS = len(os.sched_getaffinity(0))
 _TOO_MUCH_JSON = {"frame": "6.2 million numbers as JSON"}
 
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("triton", "Triton", "triton", "triton_server.py", 2, (_binary(), _grpc())),
+        Peer("triton", "Triton", "triton", TRITON, 2, (_binary(), _grpc())),
+        Peer(
+            "triton-wide",
+            f"Triton ({_PROCESSORS} instances)",
+            "triton",
+            TRITON,
+            2,
+            (_binary(), _grpc()),
+            _PROCESSORS,
+        ),
         Peer("pytriton", "PyTriton", "triton", "pytriton_server.py", 3, (_binary(), _grpc())),
         Peer(
             "mlserver",

@@ -85,23 +85,25 @@ def _row(figure: Figure, reference: Figure | None) -> Sequence[object]:
     )
 
 
-def bars(figures: Figures, ours: str, peer: str) -> Table | None:
-    """How far ahead of `peer` the server `ours` is; None where either was not measured."""
+def bars(figures: Figures, ours: str, peers: Sequence[str]) -> Table | None:
+    """How far ahead of the best of `peers` the server `ours` is; None where none was measured."""
     rows = []
     for workload, (latency, throughput) in BARS.items():
-        mine, other = figures.find(workload, ours), figures.find(workload, peer)
-        if mine is None or other is None or mine.one is None or other.one is None:
-            continue
-        lower = other.one.p50_us / mine.one.p50_us
-        rows.append((workload, "p50 of one, times lower", lower, at_least(lower, latency)))
-        if mine.many is not None and other.many is not None:
-            more = mine.many.requests_per_second / other.many.requests_per_second
+        mine = figures.find(workload, ours)
+        others = [figures.find(workload, peer) for peer in peers]
+        lowest = [each.one.p50_us for each in others if each and each.one]
+        most = [each.many.requests_per_second for each in others if each and each.many]
+        if mine is not None and mine.one is not None and lowest:
+            lower = min(lowest) / mine.one.p50_us
+            rows.append((workload, "p50 of one, times lower", lower, at_least(lower, latency)))
+        if mine is not None and mine.many is not None and most:
+            more = mine.many.requests_per_second / max(most)
             what = f"requests/s of {MANY}, times more"
             rows.append((workload, what, more, at_least(more, throughput)))
     if not rows:
         return None
     columns = ("workload", "what", "ratio", "bar")
-    return Table(f"{ours} against {peer}, both plain", columns, rows)
+    return Table(f"{ours} against the better of {' and '.join(peers)}", columns, rows)
 
 
 def at_least(value: float, bar: float) -> str:

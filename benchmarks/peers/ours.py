@@ -65,9 +65,10 @@ def contacts(target: Target, models: Mapping[str, str]) -> list[Contact]:
         "gRPC", "grpc", partial(wire.grpc_request, metadata={"authorization": bearer}), None, 0
     )
     plain, port = target.process.port, target.endpoint.port
+    headers = {"authorization": bearer}
     tls = ("-t", "-s", target.process.config.server_name)
     return [
-        Contact(HTTP, http, plain, models),
-        Contact(GRPC, grpc, plain, models),
-        Contact(HTTPS, http, port, models, tls),
+        Contact(HTTP, http, plain, models, headers=headers),
+        Contact(GRPC, grpc, plain, models, headers=headers),
+        Contact(HTTPS, http, port, models, tls, headers),
     ]

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ class Contact:
         port: on 127.0.0.1.
         models: a workload's name to its model's; empty where they are the same.
         options: of `floor drive`, for TLS.
+        headers: that authorise, for clients that make requests of their own.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Contact:
     port: int
     models: Mapping[str, str]
     options: Sequence[str] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def write_request(self, workload: Workload, directory: Path) -> Path:
         """The file of what is replayed."""
