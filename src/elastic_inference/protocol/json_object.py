@@ -44,8 +44,8 @@ def _is_deep(raw: bytes) -> bool:
     import numpy as np  # noqa: PLC0415
 
     # Every quotation mark that is left begins or ends a string.
-    bare = raw.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _FILLING)
-    codes = np.frombuffer(bare, np.uint8)
+    bare = raw.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in raw else raw
+    codes = np.frombuffer(bare.translate(None, _FILLING), np.uint8)
     quoted = level = 0
     for begin in range(0, len(codes), _PIECE):
         piece = codes[begin : begin + _PIECE]
