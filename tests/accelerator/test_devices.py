@@ -107,3 +107,35 @@ def test_device_memory_is_that_of_this_process() -> None:
         device_memory("cuda:0", nvml(driver=False))
     with pytest.raises(ConfigurationError, match="Unknown device"):
         device_memory("cpu", nvml())
+
+
+def test_device_memory_under_mps_is_in_a_list_of_its_own() -> None:
+    module = nvml()
+    module.nvmlDeviceGetComputeRunningProcesses = lambda _: [
+        SimpleNamespace(pid=1, usedGpuMemory=30)
+    ]
+    module.nvmlDeviceGetMPSComputeRunningProcesses = lambda _: [
+        SimpleNamespace(pid=os.getpid(), usedGpuMemory=400)
+    ]
+    assert device_memory("cuda:0", module).read() == 400
+
+    def unknown(_: object) -> list[object]:
+        raise NVMLError("Not Supported")
+
+    module.nvmlDeviceGetMPSComputeRunningProcesses = unknown
+    assert device_memory("cuda:0", module).read() == 0
+
+
+def test_device_memory_in_a_container_is_that_of_the_process_that_appeared() -> None:
+    """NVML tells the host's numbers of processes, none of which is this one's own."""
+    module = nvml()
+    running = [SimpleNamespace(pid=999_001, usedGpuMemory=50)]
+    module.nvmlDeviceGetComputeRunningProcesses = lambda _: running
+    memory = device_memory("cuda:0", module)
+    assert memory.read() == 0
+    running.append(SimpleNamespace(pid=999_002, usedGpuMemory=60))
+    assert memory.read() == 60
+    running.append(SimpleNamespace(pid=999_003, usedGpuMemory=70))
+    assert memory.read() == 60
+    del running[1]
+    assert memory.read() == 0

@@ -14,6 +14,9 @@ from typing import Any
 from elastic_inference.errors import ConfigurationError, InvalidRequestError
 
 _TENSORRT = "libnvinfer.so.10"
+_PROCESS_LISTS = (
+    "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMPSComputeRunningProcesses",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,11 @@ def providers_for(
 
 
 class DeviceMemory:
-    """The memory that this process holds on an NVIDIA GPU; a `memory.MemoryReader`."""
+    """The memory that this process holds on an NVIDIA GPU; a `memory.MemoryReader`.
+
+    NVML names processes as the host does. In a container, where this process has another
+    number, it is the one that appeared since this object was made.
+    """
 
     def __init__(self, ordinal: int, nvml: Any = None) -> None:
         self._nvml = nvml or _nvml()
@@ -98,16 +105,34 @@ class DeviceMemory:
             raise ConfigurationError(
                 "NVML is not available.", next_step="Install the extra elastic-inference[gpu]."
             )
-        self._pid = os.getpid()
         try:
             self._nvml.nvmlInit()
             self._handle = self._nvml.nvmlDeviceGetHandleByIndex(ordinal)
         except self._nvml.NVMLError as error:
             raise ConfigurationError(f"NVML has no device {ordinal}: {error}.") from error
+        self._pid: int | None = None
+        self._others = frozenset(self._held()) - {os.getpid()}
 
     def read(self) -> int:
-        processes = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-        return sum(each.usedGpuMemory or 0 for each in processes if each.pid == self._pid)
+        held = self._held()
+        if self._pid is None:
+            new = held.keys() - self._others
+            if os.getpid() in held:
+                self._pid = os.getpid()
+            elif len(new) == 1:
+                (self._pid,) = new
+        return held.get(self._pid, 0) if self._pid is not None else 0
+
+    def _held(self) -> dict[int, int]:
+        """Bytes by process; those under MPS are in a list of their own."""
+        held: dict[int, int] = {}
+        for name in _PROCESS_LISTS:
+            processes = getattr(self._nvml, name, None)
+            # A driver that does not know MPS has no such list.
+            with suppress(self._nvml.NVMLError):
+                for each in processes(self._handle) if processes else ():
+                    held[each.pid] = max(held.get(each.pid, 0), each.usedGpuMemory or 0)
+        return held
 
 
 def device_memory(device: str, nvml: Any = None) -> DeviceMemory:

@@ -148,7 +148,9 @@ class OnnxRuntimeEngine:
             raise _errors.load_error(error, str(home)) from error
 
     def trim(self) -> None:
-        if self.device == "cpu":
+        # On a GPU each session has an arena of its own; but what a first session there sets up
+        # (context, libraries) then belongs to the baseline, not to the first model.
+        if self.device == "cpu" or self._shrinker is None:
             self._shrink_arena()
         release_free()
 
@@ -278,9 +280,9 @@ class OnnxRuntimeEngine:
     def _options(self, options: LoadOptions) -> ort.SessionOptions:
         return session_options(options, self.threads, shared_arena=self.device == "cpu")
 
-    def _session(self, source: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+    def _session(self, source: Path | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
         session = ort.InferenceSession(
-            str(source),
+            source if isinstance(source, bytes) else str(source),
             options,
             providers=[name for name, _ in self._providers],
             provider_options=[dict(entries) for _, entries in self._providers],
@@ -297,11 +299,11 @@ class OnnxRuntimeEngine:
     def _shrink_arena(self) -> None:
         with self._shrinking:
             if self._shrinker is None:
-                options = self._options(LoadOptions())
                 model = onnxfile.identity_model("", 13)
-                self._shrinker = ort.InferenceSession(model, options)
+                self._shrinker = self._session(model, self._options(LoadOptions()))
             run_options = ort.RunOptions()
-            run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+            if self.device == "cpu":
+                run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             self._shrinker.run(["y"], {"x": np.zeros(1, np.float32)}, run_options)
 
 
