@@ -39,6 +39,7 @@ class Rpc:
         model: set by a handler that infers, once it knows that there is a model of that name;
             the call then counts in that model's statistics.
         computed: set by such a handler to the monotonic time at which the engine was done.
+        failed: set by such a handler of a stream whose answer tells an error.
     """
 
     plane: DataPlane
@@ -49,6 +50,7 @@ class Rpc:
     align_at: int = 0
     model: str = ""
     computed: float = 0.0
+    failed: bool = False
 
 
 Parts: TypeAlias = Sequence[Buffer | bytes]

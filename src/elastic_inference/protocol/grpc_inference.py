@@ -49,6 +49,8 @@ _OUTPUT = MESSAGES["InferOutputTensor"]
 _NAME_TAG, _VERSION_TAG, _ID_TAG = b"\x0a\x12\x1a"
 _ID, _RAW_INPUT = 3, 7
 _RAW_OUTPUT_TAG = b"\x32"
+_STREAM_RESPONSE_TAG = b"\x12"
+_FINAL = encode(_RESPONSE, {"parameters": {"triton_final_response": True}})
 _MAX_KEYS = 512
 _MAX_ALIKE = 4
 _MAX_FIXED = 16384
@@ -230,6 +232,21 @@ def read_request(message: Buffer) -> tuple[KnownRequest, int, bytes]:
     if known.fixed:
         _remember(key, known)
     return known, after_id - at, _id_in(message, at, after_id)
+
+
+def stream_response(parts: Parts) -> Parts:
+    """The `ModelStreamInferResponse` with the response that `parts` are.
+
+    It says, as Triton's clients may ask, that nothing more follows for the request.
+    """
+    size = sum(len(part) for part in parts) + len(_FINAL)
+    return [_STREAM_RESPONSE_TAG + varint(size), *parts, _FINAL]
+
+
+def stream_error(text: str, raw_id: bytes) -> Parts:
+    """The `ModelStreamInferResponse` that tells an error of the request with that id."""
+    response = length_delimited(_ID, raw_id) if raw_id else b""
+    return [length_delimited(1, text.encode()) + length_delimited(2, response)]
 
 
 def _find_id(message: Buffer) -> tuple[int, int]:

@@ -20,7 +20,7 @@ SERVICE_UNKNOWN = 3
 
 # DataType of a model's configuration; what is not here has no name there.
 DATA_TYPES = {
-    name: number
+    f"TYPE_{name}": number
     for number, name in enumerate(
         (
             *("INVALID", "BOOL", "UINT8", "UINT16", "UINT32", "UINT64"),
