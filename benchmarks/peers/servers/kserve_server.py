@@ -12,7 +12,7 @@ from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
 _bind_anywhere = _server.Server.add_insecure_port
 
 
-class _LoopbackConfig(uvicorn.Config):
+class _LoopbackConfig(uvicorn.Config):  # type: ignore[misc] # as OnnxModel below
     """KServe names every address of the machine, and has no setting for it."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
