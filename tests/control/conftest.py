@@ -17,14 +17,15 @@ StartPool = Callable[..., Pool]
 
 @pytest.fixture
 def start_pool(short_path: Path) -> Iterator[StartPool]:
-    """Start pools on one state directory: `start_pool(outlive=…, setting=…)`."""
+    """Start pools on one state directory: `start_pool(outlive=…, listen_on=…, setting=…)`."""
     with contextlib.ExitStack() as stack:
 
-        def start(*, outlive: bool = False, **settings: Any) -> Pool:
+        def start(*, outlive: bool = False, listen_on: str | None = None, **settings: Any) -> Pool:
             pool = Pool(
                 short_path / "state",
                 settings=PoolSettings(**{"home": short_path, "health_interval": 0.2, **settings}),
                 limits=Limits(control_grace=60.0),
+                listen_on=listen_on,
                 outlive=outlive,
             )
             stack.callback(pool.close)

@@ -104,6 +104,21 @@ def test_connect_gives_a_token_for_that_accelerator_alone(pool: Pool) -> None:
         pool.plane.fleet.ask(other, "/v2/elastic-inference/accelerator", grant["token"])
 
 
+def test_a_token_may_be_asked_to_last(start_pool: StartPool) -> None:
+    pool = start_pool(max_token_lifetime=7200.0)
+    account = client(pool)
+    started = account.call("RunInstance", {"acceleratorTypes": ["eia1.medium"]})
+    accelerator_id = started["accelerators"][0]["acceleratorId"]
+    before = time.time()
+    grant = account.call("Connect", {"acceleratorId": accelerator_id, "expiresIn": 7200})
+    assert before + 7200 <= grant["expires"] <= time.time() + 7200
+    key = pool.plane.accelerator(accelerator_id).token_key
+    claims = tokens.verify(key, grant["token"].encode(), accelerator_id, time.time())
+    assert claims.expires == grant["expires"]
+    with pytest.raises(InvalidRequestError, match="up to 7200 s"):
+        account.call("Connect", {"acceleratorId": accelerator_id, "expiresIn": 7201})
+
+
 def test_an_instance_reaches_only_what_is_its_own(pool: Pool) -> None:
     account = client(pool)
     mine = account.call("RunInstance", {"acceleratorTypes": ["eia1.medium"]})
@@ -112,6 +127,9 @@ def test_an_instance_reaches_only_what_is_its_own(pool: Pool) -> None:
     me = client(pool, mine["credentials"])
     with pytest.raises(AccessDeniedError, match="another instance"):
         me.call("Connect", {"acceleratorId": foreign})
+    with pytest.raises(AccessDeniedError, match="another instance"):
+        me.call("Connect", {"acceleratorId": foreign, "ownAddress": True})
+    assert pool.plane.accelerator(foreign).own_port is None
     with pytest.raises(AccessDeniedError, match="another instance"):
         me.call("DescribeAccelerators", {"acceleratorIds": [foreign]})
     seen = [each["acceleratorId"] for each in me.call("DescribeAccelerators", {})["accelerators"]]
@@ -142,6 +160,11 @@ def test_an_instance_reaches_only_what_is_its_own(pool: Pool) -> None:
         ("TerminateInstance", {}, InvalidRequestError),
         ("TerminateInstance", {"instanceId": "i-none"}, NotFoundError),
         ("Connect", {"acceleratorId": "eia-none"}, NotFoundError),
+        ("Connect", {"acceleratorId": "eia-none", "ownAddress": True}, NotFoundError),
+        ("Connect", {"acceleratorId": "eia-none", "ownAddress": "yes"}, InvalidRequestError),
+        ("Connect", {"acceleratorId": "eia-none", "expiresIn": 0}, InvalidRequestError),
+        ("Connect", {"acceleratorId": "eia-none", "expiresIn": True}, InvalidRequestError),
+        ("Connect", {"acceleratorId": "eia-none", "expiresIn": 1e30}, InvalidRequestError),
         ("DescribeAccelerators", {"acceleratorIds": "eia-none"}, InvalidRequestError),
         ("DescribeAccelerators", {"acceleratorIds": ["eia-none"]}, NotFoundError),
     ],

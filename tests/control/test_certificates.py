@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import stat
 from pathlib import Path
@@ -48,6 +49,15 @@ def test_the_authority_cannot_vouch_for_the_rest_of_the_world(tmp_path: Path) ->
     authority = Authority.open(tmp_path)
     with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree"):
         handshake(authority, ["www.example.com"], "www.example.com")
+
+
+def test_it_knows_what_it_may_vouch_for(tmp_path: Path) -> None:
+    authority = Authority.open(tmp_path)
+    own = [NAME, "localhost", socket.gethostname().upper(), "10.1.2.3", "fd00::1"]
+    assert [name for name in own if not authority.may_vouch_for(name)] == []
+    for name in ("www.example.com", "notlocalhost", f"x{NAME.partition('.')[2]}"):
+        assert not authority.may_vouch_for(name)
+    handshake(authority, own, "10.1.2.3")
 
 
 def test_keys_are_this_users_alone_and_the_authority_stays(tmp_path: Path) -> None:

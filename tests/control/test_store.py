@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,37 @@ def test_what_is_written_is_there_after_a_restart(tmp_path: Path) -> None:
     assert second.access_key_of(None) is None
     assert second.setting("port") == "2"
     second.close()
+
+
+def test_the_port_of_an_own_address_is_kept(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    first.add_instance(INSTANCE)
+    first.add_accelerator(ACCELERATOR)
+    first.set_own_port("eia-1", 30000)
+    first.close()
+    second = Store(tmp_path)
+    assert second.accelerator("eia-1") == replace(ACCELERATOR, own_port=30000)
+    second.set_own_port("eia-1", None)
+    assert second.accelerator("eia-1") == ACCELERATOR
+    second.close()
+
+
+def test_a_store_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    first.add_instance(INSTANCE)
+    first.add_accelerator(ACCELERATOR)
+    first.close()
+    with sqlite3.connect(tmp_path / "pool.sqlite") as database:
+        database.execute("ALTER TABLE accelerators DROP COLUMN own_port")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    second = Store(tmp_path)
+    assert second.accelerators() == [ACCELERATOR]
+    second.set_own_port("eia-1", 30000)
+    second.close()
+    third = Store(tmp_path)
+    assert third.accelerators() == [replace(ACCELERATOR, own_port=30000)]
+    third.close()
 
 
 def test_a_transaction_is_whole_or_nothing(tmp_path: Path) -> None:

@@ -178,11 +178,12 @@ class Operations:
         own_address = document.get("ownAddress", False)
         if not isinstance(own_address, bool):
             raise InvalidRequestError("ownAddress must be true or false.")
+        lifetime = _seconds(document, "expiresIn", 1, _MAX_LIFETIME)
         _check_owner(self._plane.accelerator(accelerator_id), caller)
         accelerator, token, expires = self._plane.connect(
             accelerator_id,
             on_behalf_of=caller.instance_id or "account",
-            lifetime=_seconds(document, "expiresIn", 1, _MAX_LIFETIME),
+            lifetime=lifetime,
         )
         answer: Document = {
             "acceleratorId": accelerator.id,
