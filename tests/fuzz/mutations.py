@@ -80,3 +80,33 @@ def _places(node: Any) -> Any:
         for index, value in enumerate(node):
             yield node, index
             yield from _places(value)
+
+
+def mutate_http(chance: random.Random, raw: bytes, others: tuple[bytes, ...]) -> bytes:
+    """`raw`, a stream of requests, changed; often so that its first request is still whole."""
+    what = chance.randrange(6)
+    other = chance.choice(others)[1:]
+    if what == 0:
+        return raw[: chance.randrange(len(raw) + 1)] + other[chance.randrange(len(other) + 1) :]
+    if what == 1:
+        return raw + other if chance.random() < 0.5 else other + raw
+    head, end, body = raw.partition(b"\r\n\r\n")
+    if what == 2 and end:
+        lines = head.split(b"\r\n")
+        more = other.partition(b"\r\n\r\n")[0].split(b"\r\n")
+        lines.insert(chance.randrange(1, len(lines) + 1), chance.choice(more))
+        return b"\r\n".join(lines) + end + body
+    if what == 3 and end:
+        return _refit(head, mutate_bytes(chance, body))
+    if what == 4 and end:
+        return mutate_bytes(chance, head) + end + body
+    return mutate_bytes(chance, raw, others)
+
+
+def _refit(head: bytes, body: bytes) -> bytes:
+    """A request with its length as it is."""
+    lines = [
+        b"Content-Length: %d" % len(body) if line.lower().startswith(b"content-length:") else line
+        for line in head.split(b"\r\n")
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
