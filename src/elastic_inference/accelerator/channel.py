@@ -80,13 +80,14 @@ class Channel:
         head: the next request begins at its start.
         buffered: how many of its bytes have come already.
         head_read: how many bytes are read at most while a head is looked for.
+        budget: what the bodies of all connections share.
     """
 
     def __init__(
         self, sock: socket.socket, max_head: int, budget: BufferBudget | None = None
     ) -> None:
         self.sock = sock
-        self._budget = budget or BufferBudget(1 << 62)
+        self.budget = budget or BufferBudget(1 << 62)
         self._swapping = threading.Lock()
         self.is_tls = isinstance(sock, ssl.SSLSocket)
         self.is_unix = sock.family == socket.AF_UNIX
@@ -138,6 +139,24 @@ class Channel:
         self.since = time.monotonic()
         self.buffered = count
         return count
+
+    def begins_with(self, wanted: bytes, patience: float) -> bool:
+        """Wait for the first bytes of the connection; whether they are `wanted`.
+
+        Args:
+            patience: seconds to wait for the first, and from then for so many.
+
+        Raises:
+            ConnectionClosedError: the other end closed the connection.
+        """
+        have = self.receive_first(patience, patience)
+        while have < len(wanted) and wanted.startswith(self._head_view[:have]):
+            count = self.sock.recv_into(self._head_view[have : self.head_read])
+            if not count:
+                raise ConnectionClosedError
+            have += count
+        self.buffered = have
+        return self.head.startswith(wanted)
 
     def take_first(self) -> None:
         """All bytes that came were one request, and it is done with."""
@@ -217,11 +236,11 @@ class Channel:
         rounded = max(_SMALL, 1 << (size - 1).bit_length()) if size < _PIECE else size
         rounded = -(-rounded // _PAGE) * _PAGE
         self.release_buffer()
-        self._budget.change(rounded)
+        self.budget.change(rounded)
         try:
             body = memoryview(mmap.mmap(-1, rounded))
         except OSError as error:
-            self._budget.change(-rounded)
+            self.budget.change(-rounded)
             raise LimitExceededError(
                 f"There is no memory for a body of {size} bytes.",
                 next_step="Repeat the request later.",
@@ -233,7 +252,7 @@ class Channel:
         """Give the body buffer back to the system if it is larger than `keep` bytes."""
         with self._swapping:
             if len(self._body) > keep:
-                self._budget.change(-len(self._body))
+                self.budget.change(-len(self._body))
                 self._body = memoryview(b"")
 
     def adopt(self, body: bytes, lead: int) -> tuple[Buffer, int]:

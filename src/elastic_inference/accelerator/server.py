@@ -8,13 +8,23 @@ import socket
 import ssl
 import threading
 import time
+from typing import TYPE_CHECKING
 
-from elastic_inference.accelerator.channel import BufferBudget, Channel
+from elastic_inference.accelerator.channel import (
+    BufferBudget,
+    Channel,
+    ConnectionClosedError,
+)
 from elastic_inference.accelerator.connection import Connection
 from elastic_inference.accelerator.dataplane import DataPlane
 from elastic_inference.accelerator.sockets import peer_is_allowed
 from elastic_inference.errors import LimitExceededError
 from elastic_inference.protocol.host import tune
+from elastic_inference.protocol.http2 import PREFACE_START
+
+if TYPE_CHECKING:
+    from elastic_inference.accelerator.crew import Crew, Sentinel
+    from elastic_inference.accelerator.grpc_connection import GrpcConnection
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +32,35 @@ _WATCH_INTERVAL = 0.5
 _ACCEPT_PAUSE = 0.1
 _IDLE_BUFFER = 1024 * 1024
 _RELEASE_AFTER = 10.0
+
+
+class Served:
+    """A connection while it is served, whatever it speaks."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.http: Connection | None = None
+        self.grpc: GrpcConnection | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being served."""
+        return any(each.busy for each in (self.http, self.grpc) if each is not None)
+
+    def overdue(self, now: float) -> bool:
+        """Whether the other end keeps it waiting for longer than it may."""
+        if self.grpc is not None:
+            return self.grpc.overdue(now)
+        return now - self.channel.since > self.channel.patience
+
+    def look_after(self, now: float) -> None:
+        """Give back memory that lies idle, end what takes too long."""
+        if self.grpc is not None:
+            self.grpc.tick(now)
+            if now - self.grpc.active > _RELEASE_AFTER and not self.grpc.busy:
+                self.grpc.release_idle(_IDLE_BUFFER)
+        elif not self.busy and now - self.channel.since > _RELEASE_AFTER:
+            self.channel.release_buffer(_IDLE_BUFFER)
 
 
 class Server:
@@ -33,7 +72,8 @@ class Server:
         self._limits = plane.config.limits
         self._listeners: list[socket.socket] = []
         self._lock = threading.Lock()
-        self._connections: set[Connection] = set()
+        self._connections: set[Served] = set()
+        self._sentinel: Sentinel | None = None
         self._handshakes: dict[ssl.SSLSocket, float] = {}
         self._shaking = threading.BoundedSemaphore(self._limits.max_connections)
         self._budget = BufferBudget(self._limits.max_bodies)
@@ -123,11 +163,11 @@ class Server:
 
     def _serve(self, sock: socket.socket) -> None:
         channel = Channel(sock, self._limits.max_head, self._budget)
+        served = Served(channel)
         with self._lock:
             full = len(self._connections) >= self._limits.max_connections
             if not full:
-                connection = Connection(channel, self._plane)
-                self._connections.add(connection)
+                self._connections.add(served)
         if full:
             error = LimitExceededError(
                 f"The accelerator has {self._limits.max_connections} connections already.",
@@ -138,10 +178,47 @@ class Server:
             channel.close()
             return
         try:
-            connection.serve()
+            self._serve_as_it_begins(served)
         finally:
             with self._lock:
-                self._connections.discard(connection)
+                self._connections.discard(served)
+
+    def _serve_as_it_begins(self, served: Served) -> None:
+        """Serve HTTP/2 to who begins with its preface, HTTP/1.1 to anyone else."""
+        channel = served.channel
+        try:
+            is_http2 = channel.begins_with(PREFACE_START, self._limits.receive_timeout)
+        except (ConnectionClosedError, OSError):
+            channel.close()
+            return
+        if not is_http2:
+            served.http = Connection(channel, self._plane)
+            served.http.serve()
+            return
+        # Late, for who never calls it starts faster and takes less memory.
+        from elastic_inference.accelerator.grpc_connection import (  # noqa: PLC0415
+            GrpcConnection,
+        )
+
+        served.grpc = GrpcConnection(
+            channel, self._plane, self._watched(), lambda: _cut(channel.sock)
+        )
+        if self._closing.is_set():
+            served.grpc.leave()
+        served.grpc.serve()
+
+    def _watched(self) -> Sentinel:
+        """What looks after connections with several calls at a time."""
+        from elastic_inference.accelerator.crew import Sentinel  # noqa: PLC0415
+
+        with self._lock:
+            if self._sentinel is None:
+                self._sentinel = Sentinel(self._crews)
+            return self._sentinel
+
+    def _crews(self) -> list[Crew]:
+        with self._lock:
+            return [each.grpc.crew for each in self._connections if each.grpc is not None]
 
     def _watch(self) -> None:
         """Cut connections that stand still for longer than they may."""
@@ -153,12 +230,10 @@ class Server:
             with self._lock:
                 connections = list(self._connections)
             for connection in connections:
-                channel = connection.channel
-                waited = now - channel.since
-                if waited > channel.patience:
-                    _cut(channel.sock)
-                elif not connection.busy and waited > _RELEASE_AFTER:
-                    channel.release_buffer(_IDLE_BUFFER)
+                if connection.overdue(now):
+                    _cut(connection.channel.sock)
+                else:
+                    connection.look_after(now)
             try:
                 self._plane.tick()
             except Exception:
@@ -183,14 +258,18 @@ class Server:
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
+        with self._lock:
+            leaving = [each.grpc for each in self._connections if each.grpc is not None]
+        for connection in leaving:
+            connection.leave()
         deadline = time.monotonic() + timeout
         while self.busy and time.monotonic() < deadline:
             time.sleep(0.01)
         self._stopped.set()
         with self._lock:
             connections = list(self._connections)
-        for connection in connections:
-            _cut(connection.channel.sock)
+        for served in connections:
+            _cut(served.channel.sock)
 
 
 def _cut(sock: socket.socket) -> None:
@@ -205,4 +284,6 @@ def tls_context(certificate: str, private_key: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(certificate, private_key)
+    # Who offers both gets HTTP/1.1, where everything is; gRPC's clients offer nothing but h2.
+    context.set_alpn_protocols(["http/1.1", "h2"])
     return context
