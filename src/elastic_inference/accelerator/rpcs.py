@@ -56,27 +56,27 @@ def find(path: str) -> Method:
 
 
 def _infer(rpc: Rpc, message: Buffer) -> Parts:
-    request, shift, raw_id = read_request(message)
-    return _run(rpc, message, request, shift, raw_id)
+    request, shift, id_field = read_request(message)
+    return _run(rpc, message, request, shift, id_field)
 
 
 def _infer_in_stream(rpc: Rpc, message: Buffer) -> Parts:
-    raw_id = b""
+    id_field = b""
     rpc.model = ""
     rpc.failed = False
     try:
-        request, shift, raw_id = read_request(message)
-        return stream_response(_run(rpc, message, request, shift, raw_id))
+        request, shift, id_field = read_request(message)
+        return stream_response(_run(rpc, message, request, shift, id_field))
     except Exception as error:
         # As with Triton, a client may ask for the call's status in place of an error's text.
         if rpc.metadata.get("triton_grpc_error") == "true":
             raise
         cause = cause_of(error, rpc.plane)
         rpc.failed = True
-        return stream_error(f"{cause.message} {cause.next_step}".rstrip(), raw_id)
+        return stream_error(f"{cause.message} {cause.next_step}".rstrip(), id_field)
 
 
-def _run(rpc: Rpc, message: Buffer, request: KnownRequest, shift: int, raw_id: bytes) -> Parts:
+def _run(rpc: Rpc, message: Buffer, request: KnownRequest, shift: int, id_field: bytes) -> Parts:
     plane = rpc.plane
     plane.check_open()
     name = request.name
@@ -87,7 +87,7 @@ def _run(rpc: Rpc, message: Buffer, request: KnownRequest, shift: int, raw_id: b
     feeds = request.inputs(message, shift, rpc.regions)
     values = entry.run(request.request.signature, feeds, names)
     rpc.computed = time.monotonic()
-    return request.respond(entry.handle, entry.specs(names), values, rpc.regions, raw_id)
+    return request.respond(entry.handle, entry.specs(names), values, rpc.regions, id_field)
 
 
 # The server and its models

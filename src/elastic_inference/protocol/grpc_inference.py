@@ -68,7 +68,7 @@ class KnownRequest:
 
     Attributes:
         name, version: the model's, as the request says them.
-        id: of a request that cannot be known again; else None.
+        id_field: of a request that cannot be known again; else None.
         align_at: offset of the largest raw tensor in the message, as if it had no id.
         fixed: the bytes that tell it: offsets after the id, and what is there.
         plain: name, shape, dtype and offset of each input, if all are raw numbers.
@@ -77,7 +77,7 @@ class KnownRequest:
 
     name: str
     version: str
-    id: bytes | None
+    id_field: bytes | None
     request: InferRequest
     align_at: int
     plain: Sequence[tuple[str, tuple[int, ...], np.dtype[Any], int]] | None
@@ -115,19 +115,18 @@ class KnownRequest:
         specs: Sequence[TensorSpec],
         values: Sequence[Value],
         regions: Regions,
-        raw_id: bytes,
+        id_field: bytes,
     ) -> Parts:
         """The response that carries `values`.
 
         Args:
             handle: of the model that made them.
             specs: what each value is, in the order of `values`.
-            raw_id: the request's id.
+            id_field: the request's, which the response repeats.
 
         Raises:
             InvalidRequestError: an output does not fit its region.
         """
-        id_field = length_delimited(_ID, raw_id) if raw_id else b""
         if self.in_message:
             shapes = tuple([value.shape for value in values if type(value) is np.ndarray])
             response = self.responses.get((handle, shapes))
@@ -214,7 +213,7 @@ def _output(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_request(message: Buffer) -> tuple[KnownRequest, int, bytes]:
-    """The request in `message`, the length of its id's field, and its id.
+    """The request in `message`; by how much an id displaces its tensors; and the id's field.
 
     Raises:
         InvalidRequestError: it is none; the error says where.
@@ -225,13 +224,13 @@ def read_request(message: Buffer) -> tuple[KnownRequest, int, bytes]:
     if alike is not None:
         for known in alike:
             if known.matches(message, after_id):
-                return known, after_id - at, _id_in(message, at, after_id)
+                return known, after_id - at, _id_field(message, at, after_id)
     known = _parse(message, at, after_id)
-    if known.id is not None:
-        return known, after_id - at, known.id
     if known.fixed:
         _remember(key, known)
-    return known, after_id - at, _id_in(message, at, after_id)
+    if known.id_field is not None:
+        return known, after_id - at, known.id_field
+    return known, after_id - at, _id_field(message, at, after_id)
 
 
 def stream_response(parts: Parts) -> Parts:
@@ -243,10 +242,9 @@ def stream_response(parts: Parts) -> Parts:
     return [_STREAM_RESPONSE_TAG + varint(size), *parts, _FINAL]
 
 
-def stream_error(text: str, raw_id: bytes) -> Parts:
+def stream_error(text: str, id_field: bytes) -> Parts:
     """The `ModelStreamInferResponse` that tells an error of the request with that id."""
-    response = length_delimited(_ID, raw_id) if raw_id else b""
-    return [length_delimited(1, text.encode()) + length_delimited(2, response)]
+    return [length_delimited(1, text.encode()) + length_delimited(2, id_field)]
 
 
 def _find_id(message: Buffer) -> tuple[int, int]:
@@ -263,13 +261,15 @@ def _find_id(message: Buffer) -> tuple[int, int]:
     return at, at
 
 
-def _id_in(message: Buffer, at: int, after_id: int) -> bytes:
-    raw = message[at + 2 : after_id].tobytes()
+def _id_field(message: Buffer, at: int, after_id: int) -> bytes:
+    if at == after_id:
+        return b""
+    field_ = message[at:after_id].tobytes()
     try:
-        raw.decode()
+        field_[2:].decode()
     except UnicodeDecodeError:
         raise malformed("the id is not UTF-8") from None
-    return raw
+    return field_
 
 
 def _remember(key: tuple[bytes, int], known: KnownRequest) -> None:
@@ -286,6 +286,7 @@ def _parse(message: Buffer, at: int, after_id: int) -> KnownRequest:
     raw_spans: list[tuple[int, int]] = document.get("raw_input_contents", [])
     request = build_request(_as_json(document, raw_spans))
     request.direct = False
+    rest = (after_id, len(message))
     shift = after_id - at
     largest = align_at = 0
     spans = iter(raw_spans)
@@ -294,19 +295,17 @@ def _parse(message: Buffer, at: int, after_id: int) -> KnownRequest:
             slot.offset = next(spans)[0] - shift
             if slot.nbytes > largest:
                 largest, align_at = slot.nbytes, slot.offset
-    stray_id = any(
-        number == _ID for number, _, _ in fields(message, (after_id, len(message)), malformed)
-    )
+    stray = any(number == _ID for number, _, _ in fields(message, rest, malformed))
     known = KnownRequest(
         document.get("model_name", ""),
         document.get("model_version", ""),
-        document["id"].encode() if stray_id and "id" in document else None,
+        length_delimited(_ID, document.get("id", "").encode()) if stray else None,
         request,
         align_at,
         _plain(request),
         request.output_region is None and not any(slot.region for slot in request.outputs.values()),
     )
-    if not stray_id and all(slot.data is None for slot in request.inputs):
+    if not stray and all(slot.data is None for slot in request.inputs):
         known.fixed = _fixed(message, after_id, raw_spans)
     return known
 
