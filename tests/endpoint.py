@@ -72,6 +72,10 @@ class Endpoint:
                         self._control, [json.dumps(message).encode()], [connection.fileno()]
                     )
 
+    def tell(self, message: dict[str, str]) -> None:
+        """Send the accelerator a message that comes before any later connection."""
+        self._control.send(json.dumps(message).encode())
+
     def close(self) -> None:
         # close() alone would leave the thread in accept().
         with contextlib.suppress(OSError):

@@ -79,6 +79,35 @@ def test_what_is_not_tls_1_3_is_refused(secure: tuple[AcceleratorProcess, Path])
         endpoint.close()
 
 
+def test_a_new_certificate_is_shown_to_later_connections(
+    secure: tuple[AcceleratorProcess, Path], tmp_path: Path
+) -> None:
+    process, certificate = secure
+    endpoint = Endpoint(process.config.handover_socket)
+
+    def shown() -> bytes | None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        plain = socket.create_connection(("127.0.0.1", endpoint.port), 30.0)
+        with context.wrap_socket(plain) as secured:
+            return secured.getpeercert(binary_form=True)
+
+    try:
+        first = shown()
+        assert first == ssl.PEM_cert_to_DER_cert(certificate.read_text())
+        make_certificate(tmp_path)
+        assert shown() == first
+        endpoint.tell({"kind": "certificate"})
+        second = shown()
+        assert second == ssl.PEM_cert_to_DER_cert(certificate.read_text())
+        assert second != first
+        certificate.write_text("none")
+        endpoint.tell({"kind": "certificate"})
+        assert shown() == second
+    finally:
+        endpoint.close()
+
+
 def _until_closed(sock: socket.socket) -> bytes:
     received = b""
     try:
@@ -101,7 +130,17 @@ def test_it_says_who_it_is(start_accelerator: Start) -> None:
             }
 
 
-@pytest.mark.parametrize("message", [b"x", b"[]", b"{}", b'{"kind": "connection"}', b"\xff" * 4096])
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"x",
+        b"[]",
+        b"{}",
+        b'{"kind": "connection"}',
+        b'{"kind": "certificate"}',
+        b"\xff" * 4096,
+    ],
+)
 def test_messages_that_say_nothing_harm_nothing(start_accelerator: Start, message: bytes) -> None:
     process = start_accelerator()
     reading, writing = os.pipe()

@@ -47,14 +47,11 @@ class AcceleratorProcess:
         # the detached start answer at once.
         from elastic_inference.accelerator import assembly  # noqa: PLC0415
         from elastic_inference.accelerator.handover import Handover  # noqa: PLC0415
-        from elastic_inference.accelerator.server import Server, tls_context  # noqa: PLC0415
+        from elastic_inference.accelerator.server import Server  # noqa: PLC0415
         from elastic_inference.accelerator.sockets import listen_tcp, listen_unix  # noqa: PLC0415
 
         plane = assembly.data_plane(config)
-        tls = None
-        if config.certificate is not None and config.private_key is not None:
-            tls = tls_context(str(config.certificate), str(config.private_key))
-        server = Server(plane, tls)
+        server = Server(plane, self._tls())
         server.listen(listen_unix(config.data_socket))
         port = None
         if config.listen is not None:
@@ -81,11 +78,18 @@ class AcceleratorProcess:
         if server.busy:
             _leave()
 
-    def _renew(self, server: Any) -> None:
+    def _tls(self) -> Any:
+        """A context with the certificate's files as they are now; None where there are none."""
         from elastic_inference.accelerator.server import tls_context  # noqa: PLC0415
 
+        certificate, key = self.config.certificate, self.config.private_key
+        return (
+            None if certificate is None or key is None else tls_context(str(certificate), str(key))
+        )
+
+    def _renew(self, server: Any) -> None:
         try:
-            server.use(tls_context(str(self.config.certificate), str(self.config.private_key)))
+            server.use(self._tls())
         except OSError as error:
             log.warning("The new certificate cannot be used: %s", error)
 

@@ -81,7 +81,7 @@ class Server:
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
-    def use(self, tls: ssl.SSLContext) -> None:
+    def use(self, tls: ssl.SSLContext | None) -> None:
         """Serve later TLS connections with another context."""
         self._tls = tls
 
