@@ -76,19 +76,20 @@ class Connections(OnAccelerator):
     def _compare(self, answers: list[Answer], flags: int, awaited: bytes, last: bytes) -> None:
         if awaited:
             first = answers[flags & _GRANTED]
-            assert _is(first, b"first"), first
+            assert self._is(first, "first"), first
             assert first.tensors == awaited, "a foreign answer"
-        ours = [answer for answer in answers if _is(answer, b"last")]
+        ours = [answer for answer in answers if self._is(answer, "last")]
         assert len(ours) <= 1
         assert all(answer.tensors == last for answer in ours), "a foreign answer"
+
+    def _is(self, answer: Answer, identity: str) -> bool:
+        """Whether it answers a known request; its tensors alone may be for another model."""
+        begin = f'{{"id":"{identity}","model_name":"{self.accelerator.known_model}"'
+        return answer.status == 200 and answer.body.startswith(begin.encode())
 
     def mutate(self, chance: random.Random, case: bytes) -> bytes:
         flags = case[:1] if chance.random() < 0.8 else bytes([chance.randrange(16)])
         return flags + mutate_http(chance, case[1:], self.seeds)
-
-
-def _is(answer: Answer, identity: bytes) -> bool:
-    return answer.status == 200 and answer.body.startswith(b'{"id":"%s",' % identity)
 
 
 class Inferences(OnAccelerator):
