@@ -165,9 +165,11 @@ class FloorDrive:
             ],
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
             timeout=seconds + 60.0,
         )
+        if done.returncode:
+            raise RuntimeError(f"the floor's client failed: {done.stderr.strip()}")
         result = json.loads(done.stdout)
         if result["failures"] or not result["requests"]:
             raise RuntimeError(f"the floor's client failed: {done.stdout}{done.stderr}")

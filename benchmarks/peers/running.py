@@ -22,6 +22,7 @@ from benchmarks.peers.environments import UnavailableError, environment
 from benchmarks.workloads import Workload
 
 _SERVERS = Path(__file__).parent / "servers"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's place for it
 _START_TIMEOUT = 180.0
 _STOP_TIMEOUT = 20.0
 _PAUSE = 0.2
@@ -138,7 +139,7 @@ class Server:
             self.process = subprocess.Popen(
                 [str(python), str(_SERVERS / peer.script)],
                 cwd=home,
-                env=_environment(peer, models, self.ports, python),
+                env=_environment(peer, models, self.ports, python, home),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -184,6 +185,8 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(_STOP_TIMEOUT)
+        for left in _SHARED_MEMORY.glob(f"ei_peers_{self.process.pid}_*"):
+            left.unlink()
 
 
 def free_ports(count: int) -> list[int]:
@@ -195,12 +198,10 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _environment(peer: Peer, models: Path, ports: Sequence[int], python: Path) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in {"HOME", "LANG", "TMPDIR", "LC_ALL"}
-    }
+def _environment(
+    peer: Peer, models: Path, ports: Sequence[int], python: Path, home: Path
+) -> dict[str, str]:
+    """Nothing of the user's, and folders in which nothing outlives the run."""
     libraries = subprocess.run(
         [str(python), "-c", "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))"],
         capture_output=True,
@@ -208,10 +209,13 @@ def _environment(peer: Peer, models: Path, ports: Sequence[int], python: Path) -
         check=True,
     ).stdout.strip()
     return {
-        **kept,
         "PATH": f"{python.parent}:{os.environ.get('PATH', os.defpath)}",
+        "LANG": "C.UTF-8",
+        "HOME": str(home),
+        "TMPDIR": str(home),
         "LD_LIBRARY_PATH": libraries,
         "PYTHONDONTWRITEBYTECODE": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
         "EI_PEERS_MODELS": str(models),
         "EI_PEERS_PORTS": ",".join(str(port) for port in ports),
         "EI_PEERS_INSTANCES": str(peer.instances),

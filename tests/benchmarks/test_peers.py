@@ -57,7 +57,7 @@ def contacts(models: Path) -> Iterator[dict[str, Contact]]:
         yield {contact.title: contact for contact in ours.contacts(accelerator, names)}
 
 
-@pytest.mark.parametrize("title", [ours.HTTP, ours.HTTPS])
+@pytest.mark.parametrize("title", [ours.HTTP, ours.GRPC, ours.HTTPS])
 @pytest.mark.parametrize("workload", [TINY, IMAGE], ids=lambda workload: workload.name)
 def test_our_answers_are_checked_and_measured(
     title: str,
@@ -78,13 +78,26 @@ def test_our_answers_are_checked_and_measured(
     assert 0 < sample.p50_us <= sample.p99_us
 
 
+@pytest.mark.parametrize(
+    ("title", "content", "said"),
+    [
+        (ours.HTTP, wire.binary_request(TINY, "no-such-model"), "401"),
+        (ours.GRPC, wire.grpc_request(TINY, "no-such-model"), "an error was answered"),
+        (ours.GRPC, b"no request file", "not a gRPC request file"),
+    ],
+)
 def test_a_refused_request_is_no_answer(
-    contacts: dict[str, Contact], floor: Path, tmp_path: Path
+    title: str,
+    content: bytes,
+    said: str,
+    contacts: dict[str, Contact],
+    floor: Path,
+    tmp_path: Path,
 ) -> None:
-    contact = contacts[ours.HTTP]
+    contact = contacts[title]
     request = tmp_path / "request"
-    request.write_bytes(wire.binary_request(TINY, "no-such-model"))
-    with pytest.raises(UnavailableError, match="401"):
+    request.write_bytes(content)
+    with pytest.raises(UnavailableError, match=said):
         contact.check(floor, request, np.zeros(16, np.float32))
     with pytest.raises(RuntimeError, match="failed"):
         contact.drive(floor, request, 1).measure(0.1)

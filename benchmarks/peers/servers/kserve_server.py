@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import uvicorn
-from engine import Models, ports
+from engine import Models, begin
 from grpc.aio import _server
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
 
@@ -51,7 +51,7 @@ def main() -> None:
     """Serve on 127.0.0.1 until it is told to end."""
     uvicorn.Config = _LoopbackConfig
     _server.Server.add_insecure_port = _bind_loopback
-    http, grpc = ports()
+    http, grpc = begin()
     server = ModelServer(
         http_port=http,
         grpc_port=grpc,

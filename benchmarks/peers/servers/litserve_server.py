@@ -7,7 +7,7 @@ from typing import Any
 
 import litserve
 import numpy as np
-from engine import Models, ports
+from engine import Models, begin
 
 
 class OnnxApi(litserve.LitAPI):  # type: ignore[misc] # untyped where it is not installed
@@ -37,7 +37,7 @@ class OnnxApi(litserve.LitAPI):  # type: ignore[misc] # untyped where it is not 
 
 def main() -> None:
     """Serve on 127.0.0.1 until it is told to end."""
-    (http,) = ports()
+    (http,) = begin()
     server = litserve.LitServer(OnnxApi(), accelerator="cpu", workers_per_device=1)
     server.run(host="127.0.0.1", port=http, generate_client_file=False, log_level="warning")
 

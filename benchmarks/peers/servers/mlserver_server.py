@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from engine import Models, ports
+from engine import Models, begin
 from mlserver import MLModel, MLServer, Settings
 from mlserver.codecs import NumpyCodec
 from mlserver.settings import ModelSettings
@@ -35,7 +35,7 @@ class OnnxRuntime(MLModel):  # type: ignore[misc] # untyped where it is not inst
 
 async def serve() -> None:
     """Serve on 127.0.0.1 until it is told to end."""
-    http, grpc, metrics = ports()
+    http, grpc, metrics = begin()
     server = MLServer(
         Settings(
             debug=False,

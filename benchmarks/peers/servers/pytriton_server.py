@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from engine import Models, ports
+from engine import Models, begin
 from pytriton.model_config import ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
@@ -29,7 +29,7 @@ def bind(triton: Triton, models: Models, name: str) -> None:
 
 def main() -> None:
     """Serve on 127.0.0.1 until it is told to end."""
-    http, grpc, metrics = ports()
+    http, grpc, metrics = begin()
     config = TritonConfig(
         http_address="127.0.0.1",
         http_port=http,

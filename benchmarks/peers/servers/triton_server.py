@@ -12,7 +12,7 @@ import sysconfig
 from pathlib import Path
 
 import pytriton
-from engine import Models, ports
+from engine import Models, begin
 
 _CONFIG = """\
 name: "{name}"
@@ -71,7 +71,7 @@ def main() -> None:
         # The stub embeds the interpreter whose `python3` it finds, with its site-packages.
         "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ.get('PATH', os.defpath)}",
     }
-    http, grpc = ports()
+    http, grpc = begin()
     program = server / "bin" / "tritonserver"
     program.chmod(0o755)
     arguments = [
