@@ -9,6 +9,7 @@ import socket
 import ssl
 import stat
 import sys
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -209,3 +210,21 @@ def test_what_it_makes_is_this_users_alone(home: Path) -> None:
     with up(home):
         for each in (home, home / "accounts", home / "pool"):
             assert stat.S_IMODE(each.stat().st_mode) == 0o700
+
+
+def test_a_pool_that_was_stopped_ends_nobody_for_its_own_delay(home: Path) -> None:
+    """What was silent while it slept could not be heard: neither accelerators nor `ei run`."""
+    with up(home, env={"EI_HANG_TIMEOUT": "1s"}) as pool:
+        words = [*EI, *RUN, "--quiet", "--", "sh", "-c", "echo ready; exec sleep 1000"]
+        with program(words, environment(home, EI_INSTANCE_LEASE="1s")) as command:
+            command.wait_for("ready")
+            before = accelerator_pids(home / "pool")
+            os.kill(pool.pid, signal.SIGSTOP)
+            # Longer than both: the fault itself, no wait for anything.
+            time.sleep(2.5)
+            os.kill(pool.pid, signal.SIGCONT)
+            for _ in range(3):
+                (row,) = described(home)
+                assert (row["health"], row["restarts"]) == ("ok", 0)
+            assert accelerator_pids(home / "pool") == before
+            assert command.end(signal.SIGTERM) == 143

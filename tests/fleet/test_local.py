@@ -282,3 +282,58 @@ def test_a_gpu_share_is_cut_by_mps_where_its_daemon_runs(
         "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "25",
         "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": "0=1024M",
     }
+
+
+def test_one_that_does_not_answer_a_new_fleet_is_adopted(make: Make) -> None:
+    """It may only be slow: what it computes, and who is connected to it, is not lost."""
+    first = make(outlive=True)
+    order = first.order()
+    first.fleet.start(order)
+    pid = first.pid(order)
+    first.fleet.close()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        second = make(outlive=True)
+        assert second.fleet.adopt(order)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert second.pid(order) == pid
+    assert second.ask(order)["accelerator_id"] == order.accelerator_id
+
+
+def test_one_that_hung_before_a_new_fleet_came_is_started_again(make: Make) -> None:
+    first = make(outlive=True)
+    order = first.order()
+    first.fleet.start(order)
+    pid = first.pid(order)
+    first.fleet.close()
+    with held(pid) as process:
+        os.kill(pid, signal.SIGSTOP)
+        second = make(outlive=True, hang_timeout=1.0)
+        assert second.fleet.adopt(order)
+        assert gone(process)
+    until(second, order, Health.IMPAIRED)
+    until(second, order, Health.OK)
+    assert second.pid(order) != pid
+
+
+def test_one_that_stopped_before_it_could_listen_is_in_nobodys_way(make: Make) -> None:
+    first = make(outlive=True)
+    order = first.order()
+    first.fleet.start(order)
+    pid = first.pid(order)
+    first.fleet.close()
+    with held(pid) as process:
+        os.kill(pid, signal.SIGSTOP)
+        for path in (first.state / "run").glob("*/*.sock"):
+            path.unlink()
+        second = make(outlive=True)
+        assert not second.fleet.adopt(order)
+        second.fleet.revive(order)
+        assert gone(process)
+    until(second, order, Health.OK)
+
+
+def until(fleet: Watched, order: Order, health: Health) -> None:
+    while fleet.next_change() != (order.accelerator_id, health):
+        pass

@@ -110,7 +110,7 @@ def _end_with(lifeline: int) -> None:
 
 
 def _own(directory: Path) -> int:
-    """A lock on the directory, which ends with the process however that ends.
+    """A lock on the directory, which ends with the process however that ends, and names it.
 
     Raises:
         ConflictError: another accelerator runs there.
@@ -124,6 +124,8 @@ def _own(directory: Path) -> int:
             "Another accelerator process runs in this directory.",
             next_step="It ends by itself when no control plane comes; else end it.",
         ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 import time
@@ -26,6 +27,8 @@ from elastic_inference.settings import PoolSettings
 
 _log = logging.getLogger(__name__)
 ACCOUNT = "000000000000"
+# Who wakes up so much too late was stopped itself, and could not hear anybody.
+_LATE = 0.5
 # How long `describe` still shows what has ended.
 _MEMORY_OF_ENDED = 3600.0
 _MAX_NAME = 128
@@ -364,15 +367,21 @@ class ControlPlane:
         self._changed.notify_all()
 
     def _watch_leases(self) -> None:
+        asleep, due = 0.0, math.inf
         while True:
             with self._changed:
                 if self._closed:
                     return
                 now = time.monotonic()
+                if now - due > _LATE:
+                    for name in self._expiry:
+                        self._expiry[name] += now - asleep
+                asleep, due = now, math.inf
                 silent = [name for name, expiry in self._expiry.items() if expiry <= now]
                 if not silent:
-                    expiries = self._expiry.values()
-                    self._changed.wait(min(expiries) - now if expiries else None)
+                    if self._expiry:
+                        due = min(self._expiry.values())
+                    self._changed.wait(due - now if self._expiry else None)
                     continue
             for instance_id in silent:
                 _log.warning("%s has been silent for its whole lease and is ended", instance_id)

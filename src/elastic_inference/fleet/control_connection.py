@@ -34,8 +34,14 @@ class ControlConnection:
         self._open = True
 
     @classmethod
-    def open(cls, path: Path, accelerator_id: str, timeout: float) -> ControlConnection:
+    def open(
+        cls, path: Path, accelerator_id: str, timeout: float, *, silent_too: bool = False
+    ) -> ControlConnection:
         """Connect to the accelerator at `path` and hear its hello.
+
+        Args:
+            silent_too: whoever listens there is the accelerator, even if it says nothing in
+                time: one that is stopped or has no processor to run on is still there.
 
         Raises:
             UnavailableError: none is there, or another one.
@@ -44,9 +50,15 @@ class ControlConnection:
         try:
             connection.settimeout(timeout)
             connection.connect(str(path))
-            pid = _pid(connection.recv(_MAX_MESSAGE), accelerator_id)
-            if pid != _listener_of(connection):
-                raise ValueError(f"it is not the process {pid} that it says it is")
+            pid = _listener_of(connection)
+            try:
+                said = _pid(connection.recv(_MAX_MESSAGE), accelerator_id)
+            except TimeoutError:
+                if not silent_too:
+                    raise
+            else:
+                if said != pid:
+                    raise ValueError(f"it is not the process {said} that it says it is")
             connection.setblocking(False)
             pidfd = _hold(pid, connection)
         except (OSError, ValueError, KeyError, TypeError) as error:

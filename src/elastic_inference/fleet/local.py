@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -12,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.catalog import AcceleratorType
-from elastic_inference.errors import ElasticInferenceError, NotFoundError, UnavailableError
+from elastic_inference.errors import ElasticInferenceError, NotFoundError
 from elastic_inference.fleet.base import Health, Order, Placement, Status, Watcher
-from elastic_inference.fleet.control_connection import ControlConnection
+from elastic_inference.fleet.lock import end_owner
 from elastic_inference.fleet.node import Node
 from elastic_inference.fleet.resident import Resident, Ways, check_socket_path
 from elastic_inference.fleet.supervisor import Supervisor
 from elastic_inference.protocol.host import boot_id
 from elastic_inference.settings import Limits, PoolSettings
 
-_HELLO_TIMEOUT = 2.0
+_KILL_TIMEOUT = 10.0
 
 
 class LocalFleet:
@@ -142,7 +141,7 @@ class LocalFleet:
         kept = {resident.directory for resident in self._residents.values()}
         for directory in self._directory.iterdir() if self._directory.exists() else ():
             if directory not in kept and directory.is_dir():
-                _end(directory)
+                end_owner(directory / "lock", _KILL_TIMEOUT)
                 shutil.rmtree(directory, ignore_errors=True)
 
     def close(self) -> None:
@@ -180,17 +179,3 @@ class LocalFleet:
     def _changed(self, resident: Resident) -> None:
         for watcher in self._watchers:
             watcher(resident.id, resident.status)
-
-
-def _end(directory: Path) -> None:
-    """End the accelerator that runs in a directory that nobody knows."""
-    try:
-        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        control = ControlConnection.open(
-            directory / "handover.sock", config["accelerator_id"], _HELLO_TIMEOUT
-        )
-    except (OSError, ValueError, KeyError, TypeError, UnavailableError):
-        return
-    control.kill()
-    control.wait(_HELLO_TIMEOUT)
-    control.close()

@@ -21,9 +21,10 @@ from elastic_inference.errors import ConfigurationError, UnavailableError
 from elastic_inference.fleet import process
 from elastic_inference.fleet.base import Health, Order, Status
 from elastic_inference.fleet.control_connection import ControlConnection
+from elastic_inference.fleet.lock import end_owner
 from elastic_inference.settings import Limits
 
-_HELLO_TIMEOUT = 5.0
+_HELLO_TIMEOUT = 1.0
 _ANSWER_TIMEOUT = 2.0
 _KILL_TIMEOUT = 10.0
 _MAX_ANSWER = 1 << 20
@@ -184,7 +185,7 @@ class Resident:
 
     def _connect(self) -> None:
         self.control = ControlConnection.open(
-            self.directory / "handover.sock", self.id, _HELLO_TIMEOUT
+            self.directory / "handover.sock", self.id, _HELLO_TIMEOUT, silent_too=True
         )
         self.up_since = time.monotonic()
 
@@ -222,6 +223,8 @@ class Resident:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(_KILL_TIMEOUT)
             self._child = None
+        # One that detached itself and never came to listen.
+        end_owner(self.directory / "lock", _KILL_TIMEOUT)
 
     def _prepare(self) -> Path:
         """Write what the process reads; what it kept from an earlier life stays."""

@@ -28,6 +28,8 @@ _SHORTEST_PROBE = 1.0
 _STEADY = 60.0
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
+# Who wakes up so much too late was stopped itself, and cannot say that others were silent.
+_LATE = 0.5
 
 
 @dataclass(slots=True)
@@ -106,11 +108,18 @@ class Supervisor:
             self._calls.popleft()()
 
     def _run(self) -> None:
+        awake = time.monotonic()
         while not self._closed:
-            for key, _ in self._selector.select(self._patience()):
+            patience = self._patience()
+            for key, _ in self._selector.select(patience):
                 key.data()
             now = time.monotonic()
+            late = 0.0 if patience is None else now - awake - patience
+            awake = now
             for case in list(self._cases.values()):
+                if late > _LATE:
+                    case.last_alive += late
+                    case.probe_until += late
                 self._tick(case, now)
 
     def _patience(self) -> float | None:
