@@ -16,6 +16,7 @@ from urllib.parse import quote
 import numpy as np
 from onnx import TensorProto, helper
 
+from elastic_inference.protocol.tensors import Array
 from tests.accelerator.graphs import identity, model, value_info
 from tests.accelerator.http_client import scale_model
 from tests.fuzz.answers import Answer, read_answers
@@ -140,8 +141,7 @@ class Accelerator(ABC):
 
     def known(self, identity: str = "") -> tuple[bytes, bytes]:
         """A request that nobody made before, and the tensors of its answer."""
-        self._number += 1
-        x = np.arange(self._number, self._number + 4, dtype=np.float32)
+        x, tensors = self.known_tensor()
         entry = {"name": "x", "datatype": "FP32", "shape": [1, 4]}
         document = {
             **({"id": identity} if identity else {}),
@@ -149,7 +149,13 @@ class Accelerator(ABC):
             "parameters": {"binary_data_output": True},
         }
         raw = json.dumps(document, separators=(",", ":")).encode()
-        return inference(self.known_model, raw, x.tobytes()), (x * 2).tobytes()
+        return inference(self.known_model, raw, x.tobytes()), tensors
+
+    def known_tensor(self) -> tuple[Array, bytes]:
+        """An input that the known model was not given before, and what it answers."""
+        self._number += 1
+        x = np.arange(self._number, self._number + 4, dtype=np.float32)
+        return x, (x * 2).tobytes()
 
     def witness(self) -> None:
         """Check that a client from before gets the right answer, and nobody told of a defect."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import connections, handovers, loads, parsers
+from tests.fuzz import connections, handovers, loads, parsers, rpcs
 from tests.fuzz.accelerator import Accelerator
 from tests.fuzz.connections import OnAccelerator
 from tests.fuzz.target import Target
@@ -16,6 +16,7 @@ PARSERS: dict[str, type[Target]] = {
         parsers.Hellos,
         parsers.Tokens,
         parsers.Fields,
+        rpcs.Messages,
         loads.ModelFiles,
         handovers.Handovers,
     )
@@ -26,6 +27,8 @@ ON_ACCELERATOR: dict[str, type[OnAccelerator]] = {
         connections.Connections,
         connections.Inferences,
         connections.Handshakes,
+        rpcs.Frames,
+        rpcs.Calls,
         loads.LoadRequests,
         loads.Loads,
     )
