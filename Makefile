@@ -22,6 +22,7 @@ help:
 	@echo "make fuzz           random requests and model files, for some minutes, each time others"
 	@echo "make lint           ruff and mypy"
 	@echo "make bench          measure against the floor and write docs/performance.md"
+	@echo "make gpu            prove and measure accelerators on a real GPU, where there is one"
 	@echo "make bench-network  measure over a link of 1 Gbit/s (root and iproute2)"
 	@echo "make bench-peers    measure beside Triton, PyTriton, MLServer, KServe and LitServe"
 	@echo "make perf-analyzer  measure with Triton's load generator, beside Triton"
@@ -79,5 +80,22 @@ bench-peers: $(VENV)/.dev
 perf-analyzer: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.peers.perf_analyzer
 
+# Where packages come from somewhere else than an index: GPU_PYTHON=/path/to/python make gpu
+GPU_PYTHON ?= .venv-gpu/bin/python
+gpu:
+	@if ! nvidia-smi >/dev/null 2>&1; then echo "Skipped: nvidia-smi finds no GPU here."; \
+	else $(MAKE) --no-print-directory $(if $(findstring .venv-gpu/,$(GPU_PYTHON)),.venv-gpu/.made) \
+		gpu-bench; fi
+
+.PHONY: gpu gpu-bench
+gpu-bench:
+	@PYTHONPATH=src:. $(GPU_PYTHON) -m benchmarks.gpu.bench
+
+.venv-gpu/.made: $(BUILD)
+	@$(PYTHON) -m venv .venv-gpu
+	@.venv-gpu/bin/python -m pip --quiet install --constraint constraints.txt \
+		--editable '.[gpu]' onnx psutil
+	@touch $@
+
 clean:
-	@rm -rf $(VENV) .peers build dist .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) .venv-gpu .peers build dist .mypy_cache .ruff_cache .pytest_cache

@@ -84,8 +84,8 @@ def frame() -> onnx.ModelProto:
     )
 
 
-class _ResNet:
-    """ResNet-50 with its normalisation folded into the convolutions."""
+class ConvNet:
+    """Residual blocks as in ResNet, with the normalisation folded into the convolutions."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
@@ -120,7 +120,7 @@ class _ResNet:
             x = self.convolve(x, (entering, width * 4), 1, stride)
         return self.add("Relu", [self.add("Add", [x, y])])
 
-    def build(self) -> onnx.ModelProto:
+    def resnet50(self) -> onnx.ModelProto:
         x = self.add("Relu", [self.convolve("x", (3, 64), 7, 2)])
         x = self.add("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
         channels = 64
@@ -143,7 +143,7 @@ class _ResNet:
 
 def resnet50() -> onnx.ModelProto:
     """`float32[n,3,224,224]` -> `float32[n,1000]`: 25.5 million weights, 102 MB."""
-    return _ResNet().build()
+    return ConvNet().resnet50()
 
 
 BUILDERS: dict[str, Callable[[], onnx.ModelProto]] = {

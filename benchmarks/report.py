@@ -6,8 +6,9 @@ import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,18 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "onnxruntime": version("onnxruntime"),
+        "onnxruntime": _first_version("onnxruntime", "onnxruntime-gpu"),
         "numpy": version("numpy"),
         "elastic_inference": version("elastic-inference"),
     }
+
+
+def _first_version(*names: str) -> str:
+    """The version of the first distribution of `names` that is installed."""
+    for name in names:
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return "none"
 
 
 def write(path: Path, machine: Mapping[str, Any], results: Mapping[str, list[Table]]) -> None:

@@ -1,12 +1,14 @@
 """A process that runs a model in a loop, told how by JSON lines on its standard input.
 
-    {"do": "open", "engine": ENGINE, "workload": NAME, "model": PATH, "threads": N, "grant": {…}}
+    {"do": "open", "engine": ENGINE, "workload": NAME, "model": PATH, "threads": N, "grant": {…},
+     "feed": {"shape": […], "dtype": …}, "providers": […]}
     {"do": "drive", "workload": NAME, "from": T, "until": T, "threads": N}
     {"do": "close", "workload": NAME}
 
 ENGINE is `local` (ONNX Runtime in this process), `local-bound` (the same with its input bound
 once), `client` (the project's client) or `client-bound` (its input in registered shared
-memory). Times are of CLOCK_MONOTONIC, which all processes share. Each line is answered by one.
+memory). `feed` describes what is not among the WORKLOADS; a local engine's `providers` are the
+CPU's if not given. Times are of CLOCK_MONOTONIC, which all processes share. Each line is answered by one.
 """
 
 from __future__ import annotations
@@ -31,9 +33,12 @@ def _local(workload: Workload, message: dict[str, Any]) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = message["threads"]
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(
-        message["model"], options, providers=["CPUExecutionProvider"]
-    )
+    providers = message.get("providers") or ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" in providers:
+        onnxruntime.preload_dlls()
+    session = onnxruntime.InferenceSession(message["model"], options, providers=providers)
+    if session.get_providers()[0] != providers[0]:
+        raise RuntimeError(f"{providers[0]} does not work here: {session.get_providers()}")
     feed = workload.feed()
     if message["engine"] == "local":
         feeds = {"x": feed}
@@ -58,7 +63,7 @@ class Worker:
         self._accelerator: Any = None
 
     def open(self, message: dict[str, Any]) -> dict[str, Any]:
-        workload = WORKLOADS[message["workload"]]
+        workload = _workload(message)
         begun = time.monotonic()
         if message["engine"].startswith("local"):
             run = _local(workload, message)
@@ -102,6 +107,13 @@ class Worker:
         if model is not None:
             model.close()
         return {}
+
+
+def _workload(message: dict[str, Any]) -> Workload:
+    feed = message.get("feed")
+    if feed is None:
+        return WORKLOADS[message["workload"]]
+    return Workload(message["workload"], tuple(feed["shape"]), feed["dtype"], 0, None)
 
 
 def _loop(run: Run, begin: float, until: float, microseconds: list[float]) -> None:

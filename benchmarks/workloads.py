@@ -47,7 +47,7 @@ class Workload:
         rng = np.random.default_rng(7)
         if self.dtype == "uint8":
             return rng.integers(0, 256, self.shape, np.uint8)
-        return rng.standard_normal(self.shape, np.float32)
+        return rng.standard_normal(self.shape, np.float32).astype(self.dtype, copy=False)
 
     def save(self, directory: Path) -> Path:
         """The model's file in `directory`, written if it is not there."""

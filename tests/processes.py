@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,14 @@ class AcceleratorProcess:
         port: of its plain TCP listener on 127.0.0.1.
     """
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, *, environment: Mapping[str, str] | None = None, **settings: Any
+    ) -> None:
         """Start it and wait until it is ready.
 
         Args:
             directory: an empty folder of the caller's; a short path, since sockets lie in it.
+            environment: variables that it gets besides this process's own.
             settings: fields of AcceleratorConfig to change.
         """
         run = directory / "run"
@@ -68,6 +72,7 @@ class AcceleratorProcess:
             ],
             pass_fds=(ready_write, lifeline_read),
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
         )
         os.close(ready_write)
         os.close(lifeline_read)
