@@ -390,13 +390,13 @@ class GrpcConnection:
             self._writer.control(http2.frame(http2.PING, http2.ACK, 0, payload))
 
     def _window_update(self, _: int, number: int, payload: bytes) -> None:
+        if number and (number > self._last or not number & 1):
+            raise Http2Error(http2.PROTOCOL_ERROR, "a window of a stream that never began")
         increment = http2.read_increment(payload, number)
         if not number:
             self._writer.credit(None, increment)
         elif (stream := self._streams.get(number)) is not None:
             self._writer.credit(stream, increment)
-        elif number > self._last or not number & 1:
-            raise Http2Error(http2.PROTOCOL_ERROR, "a window of a stream that never began")
 
     def _reset_stream(self, _: int, number: int, payload: bytes) -> None:
         http2.read_number(payload, "an RST_STREAM")
@@ -413,6 +413,9 @@ class GrpcConnection:
         if not number:
             raise Http2Error(http2.PROTOCOL_ERROR, "a priority of no stream")
         if len(payload) != 5:
+            if number > self._last or not number & 1:
+                # It could begin later, and be answered after it was reset.
+                raise Http2Error(http2.FRAME_SIZE_ERROR, "a PRIORITY has not 5 bytes")
             raise StreamError(number, http2.FRAME_SIZE_ERROR, "a PRIORITY has not 5 bytes")
 
     def _goodbye(self, _: int, number: int, payload: bytes) -> None:
@@ -512,6 +515,10 @@ class GrpcConnection:
                 self.crew.add(partial(self._calls.conversation, stream))
         elif stream.ended and not stream.running:
             stream.running = True
+            if method.kind == "unary" and method.is_open:
+                # Whether the process lives is told even while all threads run calls.
+                self._calls.unary(stream)
+                return
             work = self._calls.unary if method.kind == "unary" else self._calls.watch
             self.crew.add(partial(work, stream))
 
