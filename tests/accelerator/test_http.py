@@ -340,6 +340,20 @@ class TestAuthorisation:
         assert status == 401
         assert wire.request("GET", "/v2")[0] == 200, "the connection stays open for a new token"
 
+    def test_a_grant_that_ends_before_a_large_body_is_renewed_on_the_connection(
+        self, wire: Wire
+    ) -> None:
+        assert wire.request("GET", "/v2", token=wire.process.token(lifetime=0.3))[0] == 200
+        status = 200
+        while status == 200:
+            status = wire.request("GET", "/v2", token=None)[0]
+        x = np.ones((1_000_000, 4), np.float32)
+        body, length = infer_body(x)
+        fields = (f"Inference-Header-Content-Length: {length}",)
+        path = "/v2/models/double/infer"
+        assert wire.request("POST", path, body, token=None, headers=fields)[0] == 401
+        assert infer(wire, "double", x)[-1].tolist() == [2.0] * 4
+
     def test_a_refused_body_is_skipped(self, wire: Wire) -> None:
         body, _ = infer_body(X)
         assert wire.request("POST", "/v2/models/double/infer", body, token=None)[0] == 401

@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 _MAX_CACHED = 2048
 _MAX_CACHED_JSON = 16384
 _MAX_CACHED_HEAD = 2048
+_MAX_SKIPPED = 1024 * 1024
 _KEEP_BUFFER = 64 * 1024 * 1024
 _OPEN_PATHS = {("v2", "health", "live")}
 _FOREVER = float("inf")
@@ -243,9 +244,13 @@ class Connection:
         return ChannelBody(self.channel, head, limits.max_body, limits.receive_timeout)
 
     def _refuse(self, head: RequestHead, error: ElasticInferenceError) -> bool:
-        """Answer an unauthorised request; go on if its body can be skipped cheaply."""
+        """Answer an unauthorised request; go on if its body can be skipped cheaply.
+
+        Whoever had a token gets to see that it has expired, however much it was sending.
+        """
         body = self._body_of(head)
-        close = not head.keep_alive or not body.drain()
+        most = _MAX_SKIPPED if self._grant.claims is None else self._limits.max_body
+        close = not head.keep_alive or not body.drain(most)
         self._fail(error, close=close)
         return not close
 
