@@ -8,7 +8,8 @@
 ENGINE is `local` (ONNX Runtime in this process), `local-bound` (the same with its input bound
 once), `client` (the project's client) or `client-bound` (its input in registered shared
 memory). `feed` describes what is not among the WORKLOADS; a local engine's `providers` are the
-CPU's if not given. Times are of CLOCK_MONOTONIC, which all processes share. Each line is answered by one.
+CPU's if not given. Times are of CLOCK_MONOTONIC, which all processes share. Each line is answered
+by one.
 """
 
 from __future__ import annotations

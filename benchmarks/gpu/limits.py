@@ -21,7 +21,7 @@ def measure(plan: Plan) -> list[Table]:
     Raises:
         RuntimeError: none was, or a small one fails afterwards.
     """
-    limit = _LIMIT // 4 if plan.quick else _LIMIT
+    limit = _LIMIT // 8 if plan.quick else _LIMIT
     rows: list[tuple[object, ...]] = []
     with target(device=plan.device, memory_bytes=limit) as running:
         accelerator = open_accelerator(running.grant("unix"))

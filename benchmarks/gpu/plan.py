@@ -33,7 +33,7 @@ class Plan:
 
     @property
     def batches(self) -> tuple[int, ...]:
-        return (1, 2) if self.quick else (1, 2, 4, 8, 16, 32)
+        return (1,) if self.quick else (1, 2, 4, 8, 16, 32)
 
     def has(self, seconds: float) -> bool:
         """Whether so much time is left."""
