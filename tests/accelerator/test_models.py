@@ -487,3 +487,11 @@ def test_a_journal_that_cannot_be_written_does_not_stop_the_service(pool: Pool) 
     pool.journal.begin(JournalModel("h", {}, "m", LoadOptions(), 0))
     pool.journal._database.execute("PRAGMA query_only = OFF")
     assert pool.journal.models() == []
+
+
+def test_a_small_model_makes_no_room_for_a_prepared_form(pool: Pool) -> None:
+    pool.limits = Limits(max_store=len(LINEAR) + 1000)
+    pool.start()
+    kept = pool.store.put(bytes(900))
+    pool.load()
+    assert pool.store.status(kept) == (900, True)

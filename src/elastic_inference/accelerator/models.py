@@ -424,6 +424,9 @@ class ModelRegistry:
         return Entry(model, guarded, lambda: self._close_model(guarded, assembled))
 
     def _cache(self, model: JournalModel, size: int) -> Path | None:
+        if not self._engine.prepares(size):
+            # No room is to be made, and nothing evicted, for what never comes.
+            return None
         if model.attempts:
             # The process ended while it loaded or prepared this model: prepare it no more.
             return None

@@ -138,6 +138,9 @@ class Engine(Protocol):
     def domains(self) -> Mapping[str, int]:
         """Newest supported version of each operator-set domain."""
 
+    def prepares(self, size: int) -> bool:
+        """Whether `load` may keep a prepared form of a model of `size` bytes."""
+
     @property
     def fingerprint(self) -> str:
         """Changes whenever prepared models of before are not usable: versions, processor."""

@@ -95,6 +95,9 @@ class OnnxRuntimeEngine:
                 found[domain] = newest
         return found
 
+    def prepares(self, size: int) -> bool:
+        return self.device == "cpu" and size >= PREPARE_LEAST
+
     @cached_property
     def fingerprint(self) -> str:
         """Changes whenever a prepared model of before would not be this machine's own."""
@@ -164,7 +167,7 @@ class OnnxRuntimeEngine:
         defer: bool,
     ) -> OnnxRuntimeModel:
         folder = files.cache
-        if folder is None or self.device != "cpu" or files.size < PREPARE_LEAST:
+        if folder is None or not self.prepares(files.size):
             return self._direct(path, info, options)
         prepared = _prepared.find(folder)
         if prepared is not None:
