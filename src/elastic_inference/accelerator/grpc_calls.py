@@ -208,7 +208,11 @@ class Calls:
             receive, compute = message.received - message.began, computed - message.received
             with self._lock:
                 counter = self._counter(rpc.model)
-                counter.count(receive, compute, computed, len(message.data), sent)
+                if rpc.failed:
+                    counter.failures += 1
+                    counter.failure_time += time.monotonic() - message.began
+                else:
+                    counter.count(receive, compute, computed, len(message.data), sent)
 
     def _open(self, stream: Stream, message: Message) -> tuple[Rpc, Buffer]:
         """What a handler is given for a message."""

@@ -62,8 +62,7 @@ def _infer(rpc: Rpc, message: Buffer) -> Parts:
 
 def _infer_in_stream(rpc: Rpc, message: Buffer) -> Parts:
     id_field = b""
-    rpc.model = ""
-    rpc.failed = False
+    rpc.model, rpc.computed, rpc.failed = "", 0.0, False
     try:
         request, shift, id_field = read_request(message)
         return stream_response(_run(rpc, message, request, shift, id_field))
