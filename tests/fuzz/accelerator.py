@@ -9,7 +9,6 @@ import json
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -83,7 +82,6 @@ class Accelerator(ABC):
         self._load_models()
         self.known_model = self._load_known()
         self.witness()
-        self._base: tuple[int, int] | None = None
 
     @abstractmethod
     def connect(self, *, tls: bool = False, unix: bool = True) -> socket.socket:
@@ -203,8 +201,15 @@ class Accelerator(ABC):
 
     # What is left
 
-    def settle(self) -> None:
-        """Check that only what was there before is there now."""
+    def settle(self, before: tuple[int, int] | None) -> tuple[int, int]:
+        """Check that only what was there before is there now.
+
+        Args:
+            before: how many threads and descriptors, or None to begin with what there is.
+
+        Returns:
+            How many there are.
+        """
         keep = {*self._models, self.known_model}
         answer = self.ask("POST", "/v2/repository/index", {"ready": True})
         for each in json.loads(answer.body):
@@ -212,17 +217,14 @@ class Accelerator(ABC):
                 self.unload(quote(each["name"], safe=""))
         self.ask("POST", "/v2/systemsharedmemory/unregister")
         self._load_models()
-        if self._base is None:
-            self._base = self.leftovers()
-        base = self._base
-        self._wait(lambda: all(map(int.__le__, self.leftovers(), base)))
+        if before is not None:
+            self._wait_for(before)
+        return self.leftovers()
 
-    def _wait(self, done: Callable[[], bool]) -> None:
+    def _wait_for(self, most: tuple[int, int]) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not done():
-            assert time.monotonic() < deadline, (
-                f"threads and descriptors: {self.leftovers()}, before: {self._base}"
-            )
+        while not all(map(int.__le__, now := self.leftovers(), most)):
+            assert time.monotonic() < deadline, f"threads and descriptors: {now}, before {most}"
             time.sleep(0.001)
 
 

@@ -29,9 +29,11 @@ class OnAccelerator(Target):
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
+        self._before: tuple[int, int] | None = None
 
     def settle(self) -> None:
-        self.accelerator.settle()
+        now = self.accelerator.settle(self._before)
+        self._before = self._before or now
 
 
 class Connections(OnAccelerator):

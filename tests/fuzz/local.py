@@ -101,14 +101,15 @@ class LocalAccelerator(Accelerator):
         self._plane.tick()
         return threading.active_count(), open_descriptors()
 
-    def settle(self) -> None:
-        super().settle()
+    def settle(self, before: tuple[int, int] | None) -> tuple[int, int]:
+        now = super().settle(before)
         # Each load looks through all that is stored, which fuzzing makes much.
         for path in (self.store / "blobs").iterdir():
             if path.name not in self.uploads:
                 path.unlink()
         for path in (self.store / "caches").iterdir():
             shutil.rmtree(path)
+        return now
 
     def close(self) -> None:
         super().close()

@@ -133,6 +133,7 @@ def main() -> None:
 
             accelerator = LocalAccelerator()
         target = make(options.target, accelerator)
+    target.settle()
     warnings.simplefilter("error")
     corpus = options.folder / "corpus"
     corpus.mkdir()

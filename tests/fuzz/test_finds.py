@@ -1,0 +1,44 @@
+"""Cases that once found something, and the valid ones that all others begin from."""
+
+from __future__ import annotations
+
+import pytest
+
+from elastic_inference.protocol import http2
+from tests.fuzz.accelerator import Accelerator
+from tests.fuzz.grpc_client import call, header_block
+from tests.fuzz.registry import TARGETS, make
+
+_CHECK = call(3, header_block("/grpc.health.v1.Health/Check"), b"")
+
+FINDS = {
+    "a window of 0 for a stream that never began was answered on that stream": (
+        "frames",
+        b"\7" + http2.frame(http2.WINDOW_UPDATE, 0, 12, bytes(4)),
+    ),
+    "a malformed priority reset a stream that began after it, and was answered": (
+        "frames",
+        b"\2" + http2.frame(http2.PRIORITY, 0, 3, bytes(6)) + _CHECK,
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "case"), FINDS.values(), ids=list(FINDS))
+def test_find(name: str, case: bytes, attacked: Accelerator) -> None:
+    target = make(name, attacked)
+    try:
+        target.run(case)
+    finally:
+        target.close()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_valid_cases(name: str, attacked: Accelerator) -> None:
+    target = make(name, attacked)
+    try:
+        target.settle()
+        for case in target.seeds:
+            target.run(case)
+        target.settle()
+    finally:
+        target.close()
