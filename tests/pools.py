@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import queue
+import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -108,6 +110,15 @@ def up(home: Path, *words: str, env: Mapping[str, str] | None = None) -> Iterato
         for pid in accelerator_pids(home / "pool").values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def spare_port() -> int:
+    """A free port on 127.0.0.1 that the system gives to nobody of its own accord."""
+    for port in random.sample(range(20000, 30000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("a hundred ports are taken")
 
 
 def accelerator_pids(state: Path) -> dict[str, int]:

@@ -165,7 +165,7 @@ def test_token_is_all_that_another_client_needs(home: Path) -> None:
 
 
 def _ready(grant: dict[str, str]) -> bytes:
-    url = urllib.parse.urlsplit(grant["url"])
+    url = urllib.parse.urlsplit(grant["endpoint"])
     context = ssl.create_default_context(cafile=grant["ca"])
     plain = socket.create_connection((url.hostname, url.port), 60)
     with context.wrap_socket(plain, server_hostname=grant["server_name"]) as tls:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from elastic_inference.control import reachable
@@ -30,7 +31,7 @@ from elastic_inference.errors import (
     UnavailableError,
 )
 from elastic_inference.fleet.base import Health
-from tests.pools import PATIENCE, accelerator_pids, gone, held
+from tests.pools import PATIENCE, accelerator_pids, gone, held, spare_port
 
 StartPool = Callable[..., Pool]
 _LISTENS = "0A"
@@ -137,6 +138,16 @@ def test_any_server_name_leads_there(start_pool: StartPool, name: str) -> None:
     assert owner(given, access(pool, other).server_name) == mine
 
 
+def test_grpcs_own_client_verifies_it(start_pool: StartPool) -> None:
+    pool = start_pool()
+    given = access(pool, launch(pool)[1])
+    trust = grpc.ssl_channel_credentials(Path(given.ca).read_bytes())
+    with grpc.secure_channel(f"{given.host}:{given.port}", trust) as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        # A message of one field: status, SERVING.
+        assert check(b"", timeout=PATIENCE) == b"\x08\x01"
+
+
 def test_it_grants_nothing(start_pool: StartPool) -> None:
     pool = start_pool()
     (_, mine), (_, other) = launch(pool), launch(pool)
@@ -230,8 +241,7 @@ def test_it_outlives_the_process_of_its_accelerator(
 
 
 def test_it_ends_with_its_accelerator_and_its_port_is_free(start_pool: StartPool) -> None:
-    with listen("127.0.0.1:0") as spare:
-        port = spare.getsockname()[1]
+    port = spare_port()
     pool = start_pool(own_ports=(port, port))
     instance_id, first = launch(pool)
     _, second = launch(pool)
@@ -281,8 +291,7 @@ def test_it_moves_into_a_range_that_is_new(start_pool: StartPool) -> None:
     _, accelerator_id = launch(first)
     given = access(first, accelerator_id)
     first.close()
-    with listen("127.0.0.1:0") as spare:
-        port = spare.getsockname()[1]
+    port = spare_port()
     start_pool(outlive=True, own_ports=(port, port))
     assert refused(given)
     assert owner(Access(given.host, port, given.token, given.ca, "")) == accelerator_id
@@ -295,8 +304,8 @@ def test_one_that_can_have_no_port_goes_on_without(
     _, accelerator_id = launch(first)
     access(first, accelerator_id)
     first.close()
-    with listen("127.0.0.1:0") as taken:
-        port = taken.getsockname()[1]
+    port = spare_port()
+    with listen(f"127.0.0.1:{port}"):
         second = start_pool(outlive=True, own_ports=(port, port))
         assert "and no other" in caplog.text
         assert second.plane.accelerator(accelerator_id).own_port is None

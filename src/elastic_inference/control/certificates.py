@@ -76,6 +76,9 @@ class Authority:
             ) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ConfigurationError(f"The key {key_path} is not one that was made here.")
+        if _constrains_addresses(certificate):
+            # The same key and name, so that what was signed and who trusts it stay as they are.
+            certificate = _certify(certificate_path, key)
         return cls(certificate_path, certificate, key)
 
     def may_vouch_for(self, name: str) -> bool:
@@ -85,13 +88,12 @@ class Authority:
         """
         if isinstance(_general_name(name), x509.IPAddress):
             return True
-        constraints = self._certificate.extensions.get_extension_for_class(x509.NameConstraints)
         permitted = [
-            str(each.value).lower()
-            for each in constraints.value.permitted_subtrees or ()
+            each.value.lower()
+            for each in _permitted(self._certificate)
             if isinstance(each, x509.DNSName)
         ]
-        return any(name.lower() == each or name.lower().endswith("." + each) for each in permitted)
+        return any(f".{name.lower()}".endswith(f".{each}") for each in permitted)
 
     def issue(self, names: Sequence[str]) -> ServerCertificate:
         """A certificate for DNS names and IP addresses."""
@@ -116,17 +118,24 @@ class Authority:
 
 def _make(certificate_path: Path, key_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
+    # The key first: a certificate that lies there always has its key beside it.
+    write_private(key_path, _pem(key))
+    _certify(certificate_path, key)
+
+
+def _certify(certificate_path: Path, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    """Write the authority's own certificate for its key."""
     name = _name("Elastic Inference pool")
     builder = _builder(name, name, key, _CA_LIFETIME)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(
         x509.NameConstraints(
+            # Of addresses nothing is said, which permits them all: BoringSSL, and gRPC with it,
+            # refuses a certificate for one where something is.
             permitted_subtrees=[
                 x509.DNSName(DOMAIN),
                 x509.DNSName("localhost"),
                 x509.DNSName(socket.gethostname()),
-                x509.IPAddress(ipaddress.ip_network("0.0.0.0/0")),
-                x509.IPAddress(ipaddress.ip_network("::/0")),
             ],
             excluded_subtrees=None,
         ),
@@ -150,11 +159,23 @@ def _make(certificate_path: Path, key_path: Path) -> None:
         x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
     )
     certificate = builder.sign(key, hashes.SHA256())
-    # The key first: a certificate that lies there always has its key beside it.
-    write_private(key_path, _pem(key))
     temporary = certificate_path.with_suffix(".new")
     temporary.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     temporary.replace(certificate_path)
+    return certificate
+
+
+def _constrains_addresses(certificate: x509.Certificate) -> bool:
+    return any(isinstance(each, x509.IPAddress) for each in _permitted(certificate))
+
+
+def _permitted(certificate: x509.Certificate) -> Sequence[x509.GeneralName]:
+    """What an authority's certificate lets it vouch for; empty where it says nothing of it."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.NameConstraints)
+    except x509.ExtensionNotFound:
+        return ()
+    return found.value.permitted_subtrees or ()
 
 
 def write_private(path: Path, data: bytes) -> None:
