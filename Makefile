@@ -12,13 +12,14 @@ BUILD := pyproject.toml constraints.txt $(wildcard hatch_build.py)
 # ONNX Runtime reports to its maker, and keeps files for that in the home directory, unless told.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-fast fuzz lint bench bench-network bench-peers perf-analyzer clean
+.PHONY: help demo test test-fast conformance fuzz lint bench bench-network bench-peers perf-analyzer clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo           an unmodified OCR application runs on an accelerator"
 	@echo "make test           the whole test suite"
 	@echo "make test-fast      the tests that take no longer than a few seconds each"
+	@echo "make conformance    ONNX's own backend tests on an accelerator; writes docs/conformance.md"
 	@echo "make fuzz           random requests and model files, for some minutes, each time others"
 	@echo "make lint           ruff and mypy"
 	@echo "make bench          measure against the floor and write docs/performance.md"
@@ -54,6 +55,10 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -m "not slow"
+
+conformance: $(VENV)/.dev
+	@$(BIN)/ei run --accelerator eia1.xlarge -- \
+		$(BIN)/python -m tests.conformance --page docs/conformance.md
 
 # FUZZ_SEED=7 make fuzz  repeats what a run has said; FUZZ_ROUNDS makes it longer.
 fuzz: FUZZ_ROUNDS ?= 5000
