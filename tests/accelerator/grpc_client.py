@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import grpc
 import numpy as np
@@ -46,9 +46,9 @@ def channel(process: AcceleratorProcess, target: str = "", **more: Any) -> Itera
         yield made
 
 
-def unary(made: Any, path: str = INFER) -> Callable[..., Any]:
+def unary(made: Any, path: str = INFER) -> Any:
     """A procedure with one message each way, as bytes."""
-    return made.unary_unary(path)  # type: ignore[no-any-return]  # untyped
+    return made.unary_unary(path)
 
 
 def infer_request(model: str, array: np.ndarray, request_id: str = "") -> bytes:
@@ -104,7 +104,7 @@ class Http2Wire:
         if greet:
             self.send(http2.PREFACE + http2.settings_frame(settings or {}))
 
-    def __enter__(self) -> Http2Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -298,8 +298,7 @@ class TestTheEnd:
             assert next(watch)
             process.process.send_signal(signal.SIGTERM)
             with pytest.raises(grpc.RpcError) as ended:
-                while True:
-                    next(watch)
+                list(watch)
             assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
         assert process.process.wait(_PATIENCE) == 0
 
@@ -315,8 +314,8 @@ class TestLimits:
                 with pytest.raises(grpc.RpcError) as refused:
                     call(infer_request("double", np.zeros((size // 4, 4))))
                 assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            bomb = infer_request("double", np.zeros((100_000, 4)))
             with pytest.raises(grpc.RpcError) as refused:
-                bomb = infer_request("double", np.zeros((100_000, 4)))
                 call(bomb, compression=grpc.Compression.Gzip)
             assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
             call(infer_request("double", X))

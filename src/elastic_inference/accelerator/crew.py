@@ -62,6 +62,7 @@ class Crew:
         self._closed = closed
         self._slots: deque[None] = deque([None] * most)
         self._jobs: deque[Job] = deque()
+        self._urgent: deque[Job] = deque()
         # Who pops its one item is the reader; a deque's methods are atomic.
         self._role: deque[None] = deque((None,))
         self._lock = threading.Lock()
@@ -79,9 +80,9 @@ class Crew:
         self._jobs.append(job)
 
     def submit(self, job: Job) -> None:
-        """Have a job run soon; for any thread."""
-        self._jobs.append(job)
-        self.summon()
+        """Have a short job run soon, even if as many run as may; for any thread."""
+        self._urgent.append(job)
+        self.summon(1)
 
     @property
     def busy(self) -> bool:
@@ -105,7 +106,9 @@ class Crew:
 
     def _work(self, resting: float, *, forever: bool) -> None:
         while not self.closed:
-            if self._jobs and self._slots:
+            if self._urgent:
+                self._run_urgent()
+            elif self._jobs and self._slots:
                 self._run_one()
             elif self._take_role():
                 while not (self._jobs and self._slots) and not self.closed:
@@ -138,7 +141,17 @@ class Crew:
             self._read()
         finally:
             self._offer_role()
+        if self._jobs:
+            # This thread goes on waiting, so another must run what it read.
+            self.summon()
         return True
+
+    def _run_urgent(self) -> None:
+        try:
+            job = self._urgent.popleft()
+        except IndexError:
+            return
+        job()
 
     def _run_one(self) -> None:
         try:
@@ -162,17 +175,23 @@ class Crew:
         with self._lock:
             self._resting += 1
         # What came up before this thread counted as resting summoned nobody.
-        summoned = bool(self._jobs or self._role) or self._rested.acquire(timeout=seconds)
+        summoned = bool(self._urgent or self._jobs or self._role) or self._rested.acquire(
+            timeout=seconds
+        )
         with self._lock:
             self._resting -= 1
         return summoned or self.closed
 
-    def summon(self) -> None:
-        """Have one more thread look for work, if there may be one more."""
+    def summon(self, reserve: int = 0) -> None:
+        """Have one more thread look for work, if there may be one more.
+
+        Args:
+            reserve: how many threads there may be beyond those that jobs and reading take.
+        """
         with self._lock:
             if self.closed:
                 return
-            spawn = not self._resting and self._threads < self._most
+            spawn = not self._resting and self._threads < self._most + reserve
             if spawn:
                 self._threads += 1
             if not spawn:
