@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.harness import Sample
@@ -52,14 +52,13 @@ _COLUMNS = (
 )
 
 
-def tables(figures: Figures, reference: str, notes: Mapping[str, str]) -> list[Table]:
+def tables(figures: Figures, reference: str) -> list[Table]:
     """One table a workload; the ratios are to the server `reference`."""
     return [
         Table(
             f"{workload}: peers beside the project",
             _COLUMNS,
             [_row(each, figures.find(workload, reference)) for each in rows],
-            notes.get(workload, ""),
         )
         for workload, rows in figures.by_workload.items()
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import ctypes
 import os
 import signal
 import statistics
@@ -67,7 +68,7 @@ class Tool:
                 *("--shape", f"x:{','.join(str(size) for size in workload.shape)}"),
                 *("--concurrency-range", str(concurrency), "-f", str(results)),
                 # Three windows make a measurement, whatever their spread: the rounds even it out.
-                *("-p", str(milliseconds), "-s", "999", "-r", "3", "--percentile", "50"),
+                *("-p", str(milliseconds), "-s", "999", "-r", "10", "--percentile", "50"),
             ]
             for field, value in contact.headers.items():
                 command += ["-H", f"{field}:{value}"]
@@ -134,8 +135,11 @@ def unpack() -> Tool:
 
 
 def _has_libb64() -> bool:
-    listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=False)
-    return "libb64.so.0d" in listed.stdout
+    try:
+        ctypes.CDLL("libb64.so.0d")
+    except OSError:
+        return False
+    return True
 
 
 def _median(points: Sequence[Point]) -> Point:

@@ -183,7 +183,7 @@ def test_bars_are_held_against_the_better_peer() -> None:
 
 
 def test_what_could_not_be_measured_is_a_line_that_says_why() -> None:
-    (table,) = figures.tables(_figures(), ours.HTTP, {"tiny": "a note"})
+    (table,) = figures.tables(_figures(), ours.HTTP)
     assert all(len(row) == len(table.columns) for row in table.rows)
     text = table.markdown()
     assert "| Other, HTTP | 0.07 | 3.5 | 0.8 | 0.9 | 12,000 | 2.5 |" in text
@@ -262,7 +262,7 @@ def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_results_are_written_to_a_file_that_is_not_there(tmp_path: Path) -> None:
     document = tmp_path / "new.md"
-    (table,) = figures.tables(_figures(), ours.HTTP, {})
+    (table,) = figures.tables(_figures(), ours.HTTP)
     write(document, {"cores": 2}, {"peers": [table]})
     text = document.read_text(encoding="utf-8")
     assert text.startswith("<!-- begin peers -->\n**tiny")
