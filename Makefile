@@ -56,8 +56,9 @@ test: $(VENV)/.dev
 test-fast: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -m "not slow"
 
+# The declared TFLOPS give the accelerator all of the machine's threads.
 conformance: $(VENV)/.dev
-	@$(BIN)/ei run --accelerator eia1.xlarge -- \
+	@EI_VIRTUAL_TFLOPS=4 $(BIN)/ei run --accelerator eia1.xlarge -- \
 		$(BIN)/python -m tests.conformance --page docs/conformance.md
 
 # FUZZ_SEED=7 make fuzz  repeats what a run has said; FUZZ_ROUNDS makes it longer.
