@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import sys
 from pathlib import Path
 
 _BACKLOG = 128
 _ESTABLISHED = "01"
+# What an IPv4 address begins with where it is written as one of IPv6.
+_MAPPED = bytes(10) + b"\xff\xff"
 
 
 def listen_unix(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
@@ -51,18 +52,32 @@ def peer_is_this_user(sock: socket.socket) -> bool:
     often are root's, and so is, in the table, whatever was closed.
     """
     try:
-        wanted = _hex_address(sock.getpeername()), _hex_address(sock.getsockname())
-        table = Path("/proc/self/net/tcp").read_text("ascii")
+        ends = _packed(sock.getpeername()), _packed(sock.getsockname())
     except (OSError, ValueError):
         return False
-    for line in table.splitlines()[1:]:
+    # Many clients, gRPC's among them, reach IPv4 addresses by sockets of IPv6.
+    return _owns("tcp", b"", ends) or _owns("tcp6", _MAPPED, ends)
+
+
+def _owns(table: str, prefix: bytes, ends: tuple[tuple[bytes, int], tuple[bytes, int]]) -> bool:
+    """Whether a table of the kernel's tells an open connection of this user with these ends."""
+    wanted = [_hex_address(prefix + packed, port) for packed, port in ends]
+    try:
+        lines = Path("/proc/self/net", table).read_text("ascii").splitlines()
+    except OSError:
+        return False
+    for line in lines[1:]:
         fields = line.split()
-        if (fields[1], fields[2]) == wanted:
+        if fields[1:3] == wanted:
             return fields[3] == _ESTABLISHED and int(fields[7]) == os.geteuid()
     return False
 
 
-def _hex_address(address: tuple[str, int]) -> str:
-    """An IPv4 address and port as the kernel's table writes them."""
-    packed = socket.inet_aton(address[0])
-    return f"{int.from_bytes(packed, sys.byteorder):08X}:{address[1]:04X}"
+def _packed(address: tuple[str, int]) -> tuple[bytes, int]:
+    return socket.inet_aton(address[0]), address[1]
+
+
+def _hex_address(packed: bytes, port: int) -> str:
+    """An address and port as the kernel's tables write them: by words of the host."""
+    words = struct.unpack(f"={len(packed) // 4}I", packed)
+    return "".join(f"{word:08X}" for word in words) + f":{port:04X}"
