@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
+import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,15 +19,7 @@ from tests.pools import ei, up
 
 HOWTO = Path(__file__).parent.parent / "docs" / "howto"
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-# What the page's reader types in a shell first.
-_TAKE_ACCESS = """\
-import json, pathlib, subprocess, sys
-ei = [sys.executable, "-m", "elastic_inference.cli"]
-listed = subprocess.check_output([*ei, "describe", "accelerators", "-o", "json"])
-(shown,) = json.loads(listed)["accelerators"]
-access = subprocess.check_output([*ei, "token", shown["acceleratorId"], "-o", "json"])
-pathlib.Path("access.json").write_bytes(access)
-"""
+_SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def _local_answer(model: Path) -> list[list[float]]:
@@ -37,21 +33,57 @@ def _local_answer(model: Path) -> list[list[float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("pool", [False, True])
 def test_tritonclient_works_as_its_page_says(
-    short_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_path: Path, monkeypatch: pytest.MonkeyPatch, pool: bool
 ) -> None:
-    (page,) = _PYTHON.findall((HOWTO / "tritonclient.md").read_text(encoding="utf-8"))
+    text = (HOWTO / "tritonclient.md").read_text(encoding="utf-8")
+    take_access = _SHELL.findall(text)[0]
+    pages = [page for page in _PYTHON.findall(text) if "tritonclient" in page]
+    assert len(pages) == 2
     model = WORKLOADS["tiny"].save(short_path).rename(short_path / "model.onnx")
-    program = short_path / "program.py"
-    program.write_text(_TAKE_ACCESS + page, encoding="utf-8")
     monkeypatch.chdir(short_path)
-    with up(short_path):
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    for number, page in enumerate(pages):
+        Path(f"{number}.py").write_text(page, encoding="utf-8")
+    script = f"set -e\n{take_access}\n{sys.executable} 0.py\n{sys.executable} 1.py"
+    with contextlib.ExitStack() as stack:
+        if pool:
+            stack.enter_context(up(short_path))
         done = ei(
             *(short_path, "run", "--quiet", "--accelerator", "eia1.medium", "--"),
-            *(sys.executable, str(program)),
+            *("sh", "-c", script),
         )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == _local_answer(model)
+    expected = _local_answer(model)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [expected, expected]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    any(shutil.which(each) is None for each in ("curl", "jq")), reason="curl or jq is missing"
+)
+def test_curl_works_as_its_page_says(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (HOWTO / "tritonclient.md").read_text(encoding="utf-8")
+    blocks = _SHELL.findall(text)
+    script = [block for block in blocks if "curl" in block or "access.json" in block]
+    assert len(script) == 3
+    monkeypatch.chdir(short_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    done = ei(
+        *(short_path, "run", "--quiet", "--accelerator", "eia1.medium", "--"),
+        *("sh", "-c", "set -e\n" + "\necho\n".join(script)),
+    )
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line]
+    assert [each["name"] for each in answers] == ["elastic-inference"] * 2
+
+
+@pytest.mark.parametrize("path", sorted(HOWTO.glob("*.md")), ids=lambda path: path.name)
+def test_the_python_of_every_page_is_python(path: Path) -> None:
+    # KServe's client, for one, is not installed where the tests run.
+    for page in _PYTHON.findall(path.read_text(encoding="utf-8")):
+        assert ast.parse(page).body
 
 
 @pytest.mark.slow
