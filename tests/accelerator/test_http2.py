@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
-import select
 import socket
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from tests.accelerator.grpc_client import (
 )
 from tests.accelerator.http_client import Wire, X, infer, load, scale_model
 from tests.client.models import slow
+from tests.faults.conftest import until
 from tests.processes import AcceleratorProcess
 
 Start = Callable[..., AcceleratorProcess]
@@ -148,9 +150,7 @@ class TestRequests:
             ({"__method": "GET"}, "405"),
         ],
     )
-    def test_what_is_no_call(
-        self, wire: Http2Wire, fields: dict[str, str | None], status: str
-    ) -> None:
+    def test_what_is_no_call(self, wire: Http2Wire, fields: dict[str, Any], status: str) -> None:
         wire.send(wire.headers(1, end=True, **fields))
         assert wire.answer(1)[0][":status"] == status
         assert is_live(wire, 3)
@@ -356,7 +356,7 @@ class TestBroken:
         ],
     )
     def test_what_ends_a_stream(
-        self, wire: Http2Wire, fields: dict[str, str | None], more: tuple[tuple[str, str], ...]
+        self, wire: Http2Wire, fields: dict[str, Any], more: tuple[tuple[str, str], ...]
     ) -> None:
         block = wire.block(**fields) + wire.encoder.encode(list(more))
         wire.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, block))
@@ -418,10 +418,9 @@ class TestFloods:
             wire.headers(stream) + http2.reset_stream(stream, http2.CANCEL)
             for stream in range(1, 30_001, 2)
         )
-        with pytest.raises(ConnectionError):
+        with contextlib.suppress(ConnectionError):
             wire.send(burst)
-            assert wire.wait_for(http2.GOAWAY).code == http2.ENHANCE_YOUR_CALM
-            raise ConnectionError
+        assert wire.gone()
 
     @pytest.mark.parametrize(
         "frame",
@@ -494,7 +493,7 @@ def _drowns(wire: Http2Wire, frame: bytes) -> None:
     try:
         for _ in range(200):
             wire.send(burst)
-    except (ConnectionError, socket.timeout):
+    except (ConnectionError, TimeoutError):
         return
     pytest.fail("the connection goes on")
 
@@ -539,12 +538,16 @@ class TestSlow:
 
     def test_nobody_reads(self, impatient: AcceleratorProcess) -> None:
         wide = {http2.SETTINGS_INITIAL_WINDOW_SIZE: http2.MAX_WINDOW}
+        array = np.zeros((500_000, 4), np.float32)
+        descriptors = Path(f"/proc/{impatient.pid}/fd")
+        before = len(list(descriptors.iterdir()))
         with Http2Wire(impatient, settings=wide) as wire:
-            wire.send(http2.window_update(0, 1 << 30))
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            array = np.zeros((500_000, 4), np.float32)
+            wire.send(http2.window_update(0, 1 << 30))
+            assert wire.is_alive()
             wire.call(1, INFER, infer_request("double", array), token=True)
-            assert _ends_unread(wire.socket)
+            until("the connection cut", lambda: len(list(descriptors.iterdir())) <= before)
+            assert len(until_closed(wire.socket)) < array.nbytes
 
     def test_a_window_that_stays_shut(self, impatient: AcceleratorProcess) -> None:
         with Http2Wire(impatient, settings={http2.SETTINGS_INITIAL_WINDOW_SIZE: 0}) as wire:
@@ -563,13 +566,6 @@ class TestSlow:
             wire.call(1, HEALTH_WATCH)
             assert wire.wait_for(http2.DATA).stream == 1
             assert wire.gone()
-
-
-def _ends_unread(connection: socket.socket) -> bool:
-    """Wait for the end of a connection without reading from it."""
-    poll = select.poll()
-    poll.register(connection, select.POLLRDHUP | select.POLLHUP)
-    return bool(poll.poll(60_000))
 
 
 def test_a_cancelled_call_is_not_begun(start_accelerator: Start) -> None:
