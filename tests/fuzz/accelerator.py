@@ -20,6 +20,7 @@ from tests.accelerator.graphs import identity, model, value_info
 from tests.accelerator.http_client import scale_model
 from tests.fuzz.answers import Answer, read_answers
 from tests.fuzz.documents import inference, request
+from tests.fuzz.grpc_client import GREETING, call, header_block
 
 # Nothing here computes for long: who is silent for so many seconds hangs.
 PATIENCE = 60.0
@@ -82,6 +83,8 @@ class Accelerator(ABC):
         self._load_models()
         self.known_model = self._load_known()
         self.witness()
+        # What all connections of a kind share begins with the first of them.
+        self.exchange(GREETING, call(1, header_block("/grpc.health.v1.Health/Check"), b""))
 
     @abstractmethod
     def connect(self, *, tls: bool = False, unix: bool = True) -> socket.socket:
@@ -123,6 +126,7 @@ class Accelerator(ABC):
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 for part in parts:
                     connection.sendall(part)
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
             heard = bytearray()
             try:
