@@ -9,7 +9,6 @@ archive where it is not installed, and NVIDIA's CUDA run-time library, although 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import ctypes
 import os
@@ -18,8 +17,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from benchmarks.bench import DOCUMENT
@@ -151,61 +151,73 @@ def _median(points: Sequence[Point]) -> Point:
 
 
 def measure_workload(
-    tool: Tool, found: Sequence[Contact], workload: Workload, settings: Settings
+    tool: Tool, measured: Run, found: Sequence[Contact], workload: Workload
 ) -> list[Curve]:
-    """A curve for each contact; within a concurrency they take turns."""
+    """A curve for each contact. Each round has every concurrency and every contact once."""
     curves = {contact.title: Curve(workload.name, contact.title) for contact in found}
-    milliseconds = 200 if settings.quick else 500
-    for concurrency in CONCURRENCIES:
-        points: Mapping[str, list[Point]] = {title: [] for title in curves}
-        for _ in range(1 if settings.quick else 3):
-            for contact in found:
-                curve = curves[contact.title]
-                if curve.reason:
-                    continue
-                try:
-                    point = tool.measure(contact, workload, concurrency, milliseconds)
-                    points[contact.title].append(point)
-                except UnavailableError as error:
-                    curve.reason = str(error)[:200]
-        for title, measured in points.items():
-            if measured:
-                curves[title].points[concurrency] = _median(measured)
+    points: dict[tuple[str, int], list[Point]] = {}
+    milliseconds, rounds = (200, 1) if measured.settings.quick else (500, 3)
+    for contact in found:
+        try:
+            request = contact.write_request(workload, measured.settings.directory)
+            contact.check(measured.program, request, measured.expected[workload.name])
+        except UnavailableError as error:
+            curves[contact.title].reason = str(error)
+    able = [contact for contact in found if not curves[contact.title].reason]
+    for _, concurrency, contact in product(range(rounds), CONCURRENCIES, able):
+        try:
+            point = tool.measure(contact, workload, concurrency, milliseconds)
+            points.setdefault((contact.title, concurrency), []).append(point)
+        except UnavailableError as error:
+            curves[contact.title].reason = str(error)[:200]
+    for (title, concurrency), each in sorted(points.items()):
+        curves[title].points[concurrency] = _median(each)
+    for curve in curves.values():
+        # One failure of several is made up for by the other rounds.
+        if len(curve.points) == len(CONCURRENCIES):
+            curve.reason = ""
     return list(curves.values())
 
 
+def _measure(tool: Tool, workloads: Sequence[Workload], *, quick: bool) -> list[Curve]:
+    absent: dict[str, str] = {}
+    curves: list[Curve] = []
+    with tempfile.TemporaryDirectory(prefix="ei-perf-") as name:
+        directory = Path(name)
+        program = build_floor(directory)
+        if program is None:
+            return []
+        for workload in workloads:
+            workload.save(directory)
+        settings = Settings.of(directory, program, quick=quick)
+        measured = Run(settings, program, workloads, reference_answers(workloads, directory))
+        with contacts(measured, [PEERS["triton"], PEERS["triton-wide"]], absent) as found:
+            plain = [contact for contact in found if not contact.options]
+            for workload in workloads:
+                print(f"== {workload.name}", flush=True)
+                curves += measure_workload(tool, measured, plain, workload)
+    return curves + [Curve("all", title, reason=why) for title, why in absent.items()]
+
+
 def main() -> int:
-    """Run it; the exit status is 0 unless perf_analyzer itself cannot be had."""
+    """Run it; the exit status is 0 unless perf_analyzer or the project could not be measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--workloads", default=",".join(_WORKLOADS))
     parser.add_argument("--quick", action="store_true", help="short runs: the figures mean little")
     parser.add_argument("--output", type=Path, default=None, help="the Markdown to write into")
     arguments = parser.parse_args()
-    workloads = [WORKLOADS[name] for name in arguments.workloads.split(",")]
+    chosen = arguments.workloads.split(",")
+    if unknown := set(chosen) - set(WORKLOADS):
+        parser.error(f"unknown {min(unknown)!r}; there are {', '.join(WORKLOADS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    curves: list[Curve] = []
-    absent: dict[str, str] = {}
-    with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ei-perf-")))
-        try:
-            tool = unpack()
-        except UnavailableError as error:
-            print(f"No perf_analyzer: {error}")
-            return 1
-        program = build_floor(directory)
-        if program is None:
-            return 1
-        for workload in workloads:
-            workload.save(directory)
-        settings = Settings.of(directory, program, quick=arguments.quick)
-        measured = Run(settings, program, workloads, reference_answers(workloads, directory))
-        peers = [PEERS["triton"], PEERS["triton-wide"]]
-        found = stack.enter_context(contacts(measured, peers, absent))
-        plain = [contact for contact in found if not contact.options]
-        for workload in workloads:
-            print(f"== {workload.name}", flush=True)
-            curves += measure_workload(tool, plain, workload, settings)
-    curves += [Curve(workloads[0].name, title, reason=why) for title, why in absent.items()]
+    try:
+        tool = unpack()
+    except UnavailableError as error:
+        print(f"No perf_analyzer: {error}")
+        return 1
+    curves = _measure(tool, [WORKLOADS[name] for name in chosen], quick=arguments.quick)
+    if not any(curve.title == ours.HTTP and curve.points for curve in curves):
+        return 1
     results = tables(curves, ours.HTTP, ours.GRPC)
     for table in results:
         print(table.markdown(), "\n", flush=True)
