@@ -268,7 +268,7 @@ def _id_field(message: Buffer, at: int, after_id: int) -> bytes:
     try:
         field_[2:].decode()
     except UnicodeDecodeError:
-        raise malformed("the id is not UTF-8") from None
+        raise malformed("a text is not UTF-8") from None
     return field_
 
 

@@ -27,6 +27,7 @@ from elastic_inference.protocol.tensors import (
     byte_size,
     decode_tensor,
     decode_value,
+    encode_tensor,
     encode_value,
     parse_shape,
 )
@@ -404,7 +405,7 @@ def bytes_of(array: Any) -> Buffer:
     """The bytes of a numeric array as a flat view."""
     if array.flags.c_contiguous and array.size and array.dtype.isnative:
         return array.data.cast("B") if array.ndim else memoryview(array.tobytes())
-    return memoryview(array.tobytes())
+    return encode_tensor(array)
 
 
 def _cache_key(
