@@ -7,11 +7,16 @@ import pytest
 from elastic_inference.protocol import http2
 from tests.fuzz.accelerator import Accelerator
 from tests.fuzz.grpc_client import call, header_block
+from tests.fuzz.loads import plain
 from tests.fuzz.registry import TARGETS, make
 
 _CHECK = call(3, header_block("/grpc.health.v1.Health/Check"), b"")
 
 FINDS = {
+    "a model with a name that is not UTF-8 was called a failure of the engine": (
+        "loads",
+        plain().replace(b"graph", b"gr\xffph").replace(b"Relu", b"Re\xffu"),
+    ),
     "a window of 0 for a stream that never began was answered on that stream": (
         "frames",
         b"\7" + http2.frame(http2.WINDOW_UPDATE, 0, 12, bytes(4)),

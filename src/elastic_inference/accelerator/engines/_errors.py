@@ -90,6 +90,9 @@ def load_error(error: BaseException, hidden: str = "") -> ElasticInferenceError:
         return AcceleratorOutOfMemoryError()
     if unknown := _not_known(str(error)):
         return unknown
+    if isinstance(error, UnicodeDecodeError):
+        # What the engine says of the model repeats its names.
+        return ModelFormatError("The model cannot be loaded: a text in it is not UTF-8.")
     if type(error).__name__ in _MODEL_KINDS:
         return ModelFormatError(f"The model cannot be loaded: {one_line(error, hidden)}.")
     return InternalError(f"The engine failed to load the model: {one_line(error, hidden)}.")
