@@ -26,6 +26,9 @@ from elastic_inference.settings import ClientSettings, Limits, PoolSettings, fro
         (PoolSettings, "EI_VIRTUAL_TFLOPS", "2.5", 2.5),
         (PoolSettings, "EI_HEALTH_INTERVAL", "200ms", 0.2),
         (PoolSettings, "EI_NODE_MEMORY", "", None),
+        (PoolSettings, "EI_OWN_PORTS", "30000-30099", (30000, 30099)),
+        (PoolSettings, "EI_OWN_PORTS", " 443 ", (443, 443)),
+        (PoolSettings, "EI_OWN_PORTS", "", None),
     ],
 )
 def test_values(cls: type[Any], env: str, text: str, value: object) -> None:
@@ -58,6 +61,12 @@ def test_values(cls: type[Any], env: str, text: str, value: object) -> None:
         (PoolSettings, "EI_GPU_TFLOPS", "inf"),
         (PoolSettings, "EI_HEALTH_INTERVAL", "0"),
         (PoolSettings, "EI_INSTANCE_LEASE", "0"),
+        (PoolSettings, "EI_OWN_PORTS", "any"),
+        (PoolSettings, "EI_OWN_PORTS", "0-10"),
+        (PoolSettings, "EI_OWN_PORTS", "30099-30000"),
+        (PoolSettings, "EI_OWN_PORTS", "30000-65536"),
+        (PoolSettings, "EI_OWN_PORTS", "-30000"),
+        (PoolSettings, "EI_OWN_PORTS", "30000,30001"),
     ],
 )
 def test_what_is_no_value_is_refused_by_name(cls: type[Any], env: str, text: str) -> None:
