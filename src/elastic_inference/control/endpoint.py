@@ -133,8 +133,7 @@ class Endpoint:
         def run() -> None:
             try:
                 call()
-            except OSError as error:
-                # The caller's trouble; this thread serves all the others too.
+            except Exception as error:  # noqa: BLE001 - the caller's; this thread serves others too
                 done.set_exception(error)
             else:
                 done.set_result(None)

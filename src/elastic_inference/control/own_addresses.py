@@ -46,10 +46,11 @@ class OwnAddresses:
     def start(self, endpoint: Endpoint) -> None:
         """Let `endpoint` serve them, those of before first: at their ports where these are free."""
         store = self._plane.store
-        running = {each.id for each in store.instances() if each.state == RUNNING}
-        kept = [each for each in store.accelerators() if each.own_port is not None]
         with self._lock:
             self._endpoint = endpoint
+            # Read under the lock, so that `_close` comes later for whatever ends meanwhile.
+            running = {each.id for each in store.instances() if each.state == RUNNING}
+            kept = [each for each in store.accelerators() if each.own_port is not None]
             # Each at its own port before any other could take it.
             homeless = [
                 each for each in kept if each.instance_id in running and not self._reopen(each)
