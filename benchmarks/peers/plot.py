@@ -31,13 +31,15 @@ def picture(figures: Figures) -> str:
         if not shown:
             continue
         parts.append(_text(10, top + 16, workload, "t"))
-        parts += _panel(shown, _LABELS, top, "p50 of one connection, ms (shorter is better)", _p50)
-        title = f"requests/s of {MANY} connections (longer is better)"
+        parts += _panel(shown, _LABELS, top, "p50 of one connection, ms", _p50)
+        title = f"requests/s of {MANY} connections"
         parts += _panel(shown, _LABELS + _PANEL + _GAP, top, title, _rate)
         for number, row in enumerate(shown):
             y = top + _HEAD + number * _ROW
             parts.append(_text(_LABELS - 8, y + 14, row.title, "", "end"))
         top += _HEAD + len(shown) * _ROW + _GAP
+    parts.append(_text(10, top + 6, "Scales are logarithmic. Every server runs ONNX Runtime.", "s"))
+    top += _GAP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" '
         f'width="{_WIDTH}" height="{top}" role="img" '
@@ -58,7 +60,7 @@ def _rate(figure: Figure) -> float | None:
 
 
 def _panel(rows: Sequence[Figure], left: int, top: int, title: str, value: Value) -> list[str]:
-    parts = [_text(left, top + 34, title + ", logarithmic", "s")]
+    parts = [_text(left, top + 34, title, "s")]
     values = [each for each in map(value, rows) if each]
     if not values:
         return parts

@@ -177,16 +177,20 @@ class Server:
         return lines[-1].strip()[:200] if lines else "it said nothing"
 
     def stop(self) -> None:
-        """End it and all that it started."""
+        """End it and all that it started; what does not end by itself is killed."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(_STOP_TIMEOUT)
+        deadline = time.monotonic() + _STOP_TIMEOUT
         with contextlib.suppress(ProcessLookupError):
+            while time.monotonic() < deadline:
+                self.process.poll()
+                os.killpg(self.process.pid, 0)
+                time.sleep(_PAUSE)
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(_STOP_TIMEOUT)
+        # Triton names its shared memory so, and leaves it where it was killed.
         for left in _SHARED_MEMORY.glob(f"ei_peers_{self.process.pid}_*"):
-            left.unlink()
+            left.unlink(missing_ok=True)
 
 
 def free_ports(count: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ def bind(triton: Triton, models: Models, name: str) -> None:
 
 def main() -> None:
     """Serve on 127.0.0.1 until it is told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     http, grpc, metrics = begin()
     config = TritonConfig(
         http_address="127.0.0.1",
