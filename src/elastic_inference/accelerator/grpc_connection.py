@@ -262,7 +262,8 @@ class GrpcConnection:
         if length > stream.room:
             raise StreamError(number, http2.FLOW_CONTROL_ERROR, "more DATA than the window")
         self._content(stream, flags, length - self._padding(flags, length))
-        self._calls.took(stream, length)
+        if not stream.ended:
+            self._calls.took(stream, length)
         self._start(stream)
 
     def _padding(self, flags: int, length: int) -> int:
@@ -301,7 +302,9 @@ class GrpcConnection:
         stream.take(self._reader, length, self._landing, self._limits.max_body)
 
     def _headers(self, flags: int, number: int, payload: Buffer) -> None:
-        block = bytes(http2.strip_padding(payload, flags))
+        if flags & (http2.PADDED | http2.HAS_PRIORITY):
+            payload = http2.strip_padding(payload, flags)
+        block = bytes(payload)
         if not flags & http2.END_HEADERS:
             block = self._continued(number, block)
         elif len(block) > self._limits.max_head:
@@ -317,7 +320,9 @@ class GrpcConnection:
         if self._leaving or len(self._streams) >= MAX_STREAMS:
             raise StreamError(number, http2.REFUSED_STREAM, "too many streams")
         self.active = time.monotonic()
-        self._begin(number, headers, ended=ended)
+        stream = Stream(number, headers, self._writer.initial, _ROOM)
+        stream.ended = ended
+        self._begin(stream, block)
 
     def _continued(self, number: int, block: bytes) -> bytes:
         """A header block with what CONTINUATION frames add to it."""
@@ -438,16 +443,15 @@ class GrpcConnection:
 
     # Calls
 
-    def _begin(self, number: int, headers: RequestHeaders, *, ended: bool) -> None:
-        stream = Stream(number, headers, self._writer.initial, _ROOM)
-        stream.ended = ended
+    def _begin(self, stream: Stream, block: bytes) -> None:
+        headers = stream.headers
         if headers.method != b"POST" or not _is_grpc(headers.content_type):
             status = 405 if headers.method != b"POST" else 415
             self._writer.end(stream, refusal_block(status))
             self._forget(stream)
             return
         try:
-            method = self._method_of(headers)
+            method = self._method_of(headers, block)
             if method is None:
                 error = NotFoundError(f"There is no procedure {headers.path[:200]}.")
                 self._refuse(stream, error, UNIMPLEMENTED)
@@ -461,15 +465,15 @@ class GrpcConnection:
             stream.rpc = Rpc(
                 self._plane, grant.session, grant.regions, self.channel, headers.metadata
             )
-            self._streams[number] = stream
-            if ended:
+            self._streams[stream.id] = stream
+            if stream.ended:
                 self._ended(stream)
         except ElasticInferenceError as error:
             self._refuse(stream, error)
             return
         self._start(stream)
 
-    def _method_of(self, headers: RequestHeaders) -> Method | None:
+    def _method_of(self, headers: RequestHeaders, block: bytes) -> Method | None:
         """The procedure that is called, if this caller may call it; None if there is none.
 
         Raises:
@@ -481,6 +485,7 @@ class GrpcConnection:
             method = None
         if headers.authorization is not None:
             self._grant.show(headers.authorization)
+            self._decoder.vouch(block, headers)
         if method is None or not method.is_open:
             self._grant.check(headers.client)
         return method

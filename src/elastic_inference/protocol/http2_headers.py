@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from hpack import Decoder, HPACKError
@@ -69,6 +69,8 @@ class HeaderDecoder:
         self._decoder = Decoder(max_header_list_size=max_list)
         self._table = self._decoder.header_table = _Table()
         self._known: dict[bytes, RequestHeaders] = {}
+        self._shown: dict[bytes, RequestHeaders] = {}
+        self._vouched = b""
 
     def request(self, block: bytes, stream: int) -> RequestHeaders:
         """The request that a header block makes.
@@ -77,17 +79,29 @@ class HeaderDecoder:
             Http2Error: the block cannot be read.
             StreamError: the request is malformed.
         """
-        known = self._known.get(block)
+        known = self._known.get(block) or self._shown.get(block)
         if known is not None:
             return known
         fields = self.fields(block)
         headers = _request(fields, stream)
-        # What a block means depends on the dynamic table; one with a token is not kept at all.
+        # What a block means depends on the dynamic table; a token is never kept with it.
         if not self._table.changed and headers.authorization is None:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[block] = headers
+            _keep(self._known, block, headers)
         return headers
+
+    def vouch(self, block: bytes, headers: RequestHeaders) -> None:
+        """The authorisation in this block is what the connection is granted its rights by.
+
+        While no other is, the block says no more than one without it, and is read as such.
+        """
+        authorization = headers.authorization
+        if authorization is None:
+            return
+        if authorization != self._vouched:
+            self._shown.clear()
+            self._vouched = authorization
+        if not self._table.changed:
+            _keep(self._shown, block, replace(headers, authorization=None))
 
     def fields(self, block: bytes) -> list[tuple[bytes, bytes]]:
         """The fields of a block, in order.
@@ -106,7 +120,14 @@ class HeaderDecoder:
         if table.changed or table.maxsize != size:
             table.changed = True
             self._known.clear()
+            self._shown.clear()
         return fields
+
+
+def _keep(known: dict[bytes, RequestHeaders], block: bytes, headers: RequestHeaders) -> None:
+    if len(known) >= _MAX_KNOWN:
+        known.clear()
+    known[block] = headers
 
 
 def _request(fields: Iterable[tuple[bytes, bytes]], stream: int) -> RequestHeaders:
