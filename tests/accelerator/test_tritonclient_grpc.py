@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
+from onnx import TensorProto, helper
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import InferenceServerException
 
+from elastic_inference.protocol.grpc_inference import ELEMENTS
 from tests.accelerator import graphs
 from tests.accelerator.engines import encoded, local
 from tests.accelerator.graphs import Graph
@@ -91,6 +94,31 @@ class TestTensors:
         getattr(tensor.contents, field).extend(values.tolist())
         response = client._client_stub.ModelInfer(request, metadata=bearer(served))
         same([triton.InferResult(response).as_numpy("y")], [values])
+
+    def test_sequences_go_by_a_parameter(self, client: Any) -> None:
+        tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"])
+        sequence = helper.make_sequence_type_proto(tensor)
+        ends = [helper.make_value_info(name, sequence) for name in "xy"]
+        nodes = [helper.make_node("Identity", ["x"], ["y"])]
+        load(client, "sequence", graphs.model(nodes, ends[:1], ends[1:]))
+        parts = [np.arange(3, dtype=np.float32), np.ones(2, np.float32)]
+        elements = [
+            {
+                "datatype": "FP32",
+                "shape": [part.size],
+                "parameters": {"binary_data_size": part.nbytes},
+            }
+            for part in parts
+        ]
+        request = triton.InferInput("x", [2], "SEQUENCE")
+        request._get_tensor().parameters[ELEMENTS].string_param = json.dumps(elements)
+        request._raw_content = b"".join(part.tobytes() for part in parts)
+        for _ in range(2):
+            response = client.infer("sequence", [request]).get_response()
+            (output,) = response.outputs
+            assert (output.datatype, list(output.shape)) == ("SEQUENCE", [2])
+            assert json.loads(output.parameters[ELEMENTS].string_param) == elements
+            assert list(response.raw_output_contents) == [request._raw_content]
 
     def test_large_tensors(self, client: Any) -> None:
         values = np.random.default_rng(0).random((300_000, 4), np.float32)
@@ -242,7 +270,9 @@ class TestConcurrency:
         answers = Answers()
         for number, array in enumerate(ARRAYS):
             client.async_infer("double", [wire_input("x", array)], answers, request_id=str(number))
-        results = [result for result, _ in answers.take(len(ARRAYS))]
+        came = answers.take(len(ARRAYS))
+        assert [error for _, error in came if error is not None] == []
+        results = [result for result, _ in came]
         results.sort(key=lambda each: int(each.get_response().id))
         same([each.as_numpy("y") for each in results], [array * 2 for array in ARRAYS])
 
