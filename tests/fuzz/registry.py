@@ -17,6 +17,7 @@ PARSERS: dict[str, type[Target]] = {
         parsers.Tokens,
         parsers.Fields,
         rpcs.Messages,
+        rpcs.Headers,
         loads.ModelFiles,
         handovers.Handovers,
     )

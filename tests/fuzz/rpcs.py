@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 from google.protobuf.message import DecodeError
+from hpack import Decoder, Encoder, HPACKError
 from tritonclient.grpc import service_pb2
 
-from elastic_inference.protocol import http2
+from elastic_inference.protocol import grpc_inference, http2
 from elastic_inference.protocol.grpc_inference import read_request
 from elastic_inference.protocol.grpc_messages import MESSAGES
+from elastic_inference.protocol.http2_headers import HeaderDecoder
 from elastic_inference.protocol.protobuf import decode
 from tests.fuzz.accelerator import Accelerator
 from tests.fuzz.answers import read_answers
@@ -29,6 +31,7 @@ _INFER = SERVICE + "ModelInfer"
 _STREAM = SERVICE + "ModelStreamInfer"
 _HEALTH = "/grpc.health.v1.Health/"
 _KNOWN_FIRST, _GREETED, _KNOWN_LAST, _IN_TWO = 1, 2, 4, 8
+_MAX_LIST = 8192
 _LAST_STREAM = http2.STREAM_MASK
 
 
@@ -104,11 +107,13 @@ class Messages(Target):
                 assert found.get(name, type(getattr(other, name))()) == getattr(other, name), name
         if ours == "ModelInferRequest":
             _compare(found, other, message)
-            accepted(read_request, message)
-            # By what is remembered of it now.
-            accepted(read_request, message)
+            _check_remembered(message)
 
     def mutate(self, chance: random.Random, case: bytes) -> bytes:
+        if chance.random() < 0.2 and case:
+            changed = bytearray(case)
+            changed[chance.randrange(len(case))] = chance.randrange(256)
+            return bytes(changed)
         others = tuple(seed[1:] for seed in self.seeds)
         if chance.random() < 0.7:
             return case[:1] + mutate_message(chance, case[1:], others)
@@ -127,6 +132,80 @@ def _compare(found: dict[str, Any], other: Any, message: memoryview) -> None:
         assert shape == list(theirs.shape)
         # Google's parser leaves out entries that have more than a key and a value.
         assert theirs.parameters.keys() <= ours.get("parameters", {}).keys()
+
+
+def _check_remembered(message: memoryview) -> None:
+    """What is known of a request by earlier ones is what it says itself."""
+    known = accepted(read_request, message)
+    at, after_id = grpc_inference._find_id(message)
+    read = accepted(grpc_inference._parse, message, at, after_id)
+    if known is None or read is None:
+        # An id that is no text is looked at each time.
+        assert known is None
+        return
+    for name in ("name", "version", "align_at", "plain", "in_message"):
+        assert getattr(known[0], name) == getattr(read, name), name
+    for name in ("signature", "output_names", "outputs", "output_region", "inputs"):
+        assert repr(getattr(known[0].request, name)) == repr(getattr(read.request, name)), name
+
+
+class Headers(Target):
+    """Header blocks of one connection: each says what a decoder without a memory says.
+
+    A case has the blocks one after the other, each behind its length in two bytes.
+    """
+
+    name = "headers"
+    cases = 60_000
+
+    def make_seeds(self) -> Sequence[bytes]:
+        plain = (
+            (":method", "POST"), (":scheme", "http"), (":path", _INFER), (":authority", "t"),
+            ("te", "trailers"), ("content-type", "application/grpc"), ("grpc-timeout", "1S"),
+        )  # fmt: skip
+        token = (*plain, ("authorization", "Bearer x"), ("ei-client", "a" * 32))
+        small = Encoder()
+        small.header_table_size = 64
+        return (
+            self._case(Encoder(), plain, plain, plain),
+            self._case(Encoder(), token, plain, token),
+            self._case(small, plain, token, plain),
+            self._case(Encoder(), (*plain, ("grpc-encoding", "gzip")), (), plain[:3]),
+            _behind_length(header_block(_INFER, "x")) * 3,
+        )
+
+    def _case(self, encoder: Encoder, *blocks: tuple[tuple[str, str], ...]) -> bytes:
+        return b"".join(_behind_length(encoder.encode(list(block))) for block in blocks)
+
+    def run(self, case: bytes) -> None:
+        ours, other = HeaderDecoder(_MAX_LIST), Decoder(max_header_list_size=_MAX_LIST)
+        at = 0
+        while at + 2 <= len(case):
+            end = at + 2 + int.from_bytes(case[at : at + 2], "big")
+            block, at = case[at + 2 : end], end
+            try:
+                expected = other.decode(block, raw=True)
+            except (HPACKError, IndexError, ValueError):
+                expected = None
+            try:
+                found = ours.request(block, 1)
+            except http2.StreamError:
+                assert expected is not None
+                continue
+            except http2.Http2Error:
+                assert expected is None
+                return
+            assert expected is not None
+            said = dict(expected)
+            assert found.path.encode("latin-1") == said[b":path"]
+            assert found.method == said[b":method"]
+            assert found.authorization == said.get(b"authorization")
+            names = {name.decode("latin-1") for name in said}
+            assert found.metadata.keys() <= names
+
+
+def _behind_length(block: bytes) -> bytes:
+    return len(block).to_bytes(2, "big") + block
 
 
 def _parse(kind: Any, raw: bytes) -> Any:
@@ -305,8 +384,15 @@ class Frames(OnAccelerator):
         usual = bytes([_KNOWN_FIRST | _GREETED | _KNOWN_LAST])
         half = len(infer) // 2
         headers, data = http2.HEADERS, http2.DATA
+        encoder = Encoder()
+        indexed = [
+            encoder.encode([(":method", "POST"), (":scheme", "http"), (":path", _STREAM),
+                            ("content-type", "application/grpc"), ("te", "trailers")])
+            for _ in range(2)
+        ]  # fmt: skip
         cases = (
             call(3, infer, message),
+            call(3, indexed[0], message) + call(5, indexed[1], message),
             call(3, infer, message) + call(5, header_block(_STREAM), message, message),
             call(3, header_block(_HEALTH + "Watch"), b"") + http2.reset_stream(3, http2.CANCEL),
             call(3, header_block(_INFER, grpc_timeout="1S", grpc_encoding="gzip"), message),
