@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -228,3 +229,23 @@ def test_a_pool_that_was_stopped_ends_nobody_for_its_own_delay(home: Path) -> No
                 assert (row["health"], row["restarts"]) == ("ok", 0)
             assert accelerator_pids(home / "pool") == before
             assert command.end(signal.SIGTERM) == 143
+
+
+def test_a_pool_that_cannot_write_its_state_refuses_and_catches_up(home: Path) -> None:
+    with up(home) as pool:
+        words = [*EI, *RUN, "--quiet", "--", "sh", "-c", "echo ready; exec sleep 1000"]
+        with program(words, environment(home)) as command:
+            command.wait_for("ready")
+            (pid,) = accelerator_pids(home / "pool").values()
+            before = resource.prlimit(pool.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pool.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+            refused = ei(home, *RUN, "--", "true")
+            assert refused.returncode == 1
+            assert "cannot use its state" in refused.stderr
+            assert set(accelerator_pids(home / "pool").values()) == {pid}
+            with held(pid) as process:
+                assert command.end(signal.SIGTERM) == 143
+                command.wait_for("The pool ends i-")
+                resource.prlimit(pool.pid, resource.RLIMIT_FSIZE, before)
+                assert gone(process)
+        assert ei(home, *RUN, "--quiet", "--", "true").returncode == 0

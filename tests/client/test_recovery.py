@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from elastic_inference.client import Accelerator
+from elastic_inference.client.connection import Connection
 from elastic_inference.client.grant import Grant
 from elastic_inference.client.watchdog import NEVER
 from elastic_inference.errors import (
@@ -184,6 +186,32 @@ def test_an_expired_token_is_renewed(mortal: Reachable, transport: str) -> None:
         np.testing.assert_array_equal(model.run({"x": X})[0], X * 2)
 
 
+def test_a_connection_that_missed_a_token_finds_the_one_after_it(
+    mortal: Reachable, transport: str
+) -> None:
+    """It lay idle while the link's token was renewed and expired once more."""
+    locator = MovingLocator(mortal, transport)
+    locator.lifetime = 1.0
+    with _attach(locator, transport) as accelerator:
+        model = accelerator.load(scaled(2))
+        link = accelerator._link
+        used, idle = link.take(), link.take()
+        _until_refused(used)
+        link.renew(used)
+        _until_refused(used)
+        link.give_back(idle)
+        locator.lifetime = 600.0
+        np.testing.assert_array_equal(model.run({"x": X})[0], X * 2)
+        assert idle.token == link.grant.token != used.token
+        link.drop(used)
+
+
+def _until_refused(connection: Connection) -> None:
+    with contextlib.suppress(AuthenticationError):
+        while connection.request("GET", "/v2", b""):
+            time.sleep(0.01)
+
+
 def test_a_token_that_cannot_be_renewed(reachable: Reachable, transport: str) -> None:
     foreign = reachable.process.token(accelerator_id="eia-" + "f" * 32)
     for token in ("nonsense", foreign, reachable.process.token(lifetime=-1.0)):
@@ -233,3 +261,31 @@ def test_a_certificate_that_is_not_trusted(reachable: Reachable) -> None:
                 ),
                 token=reachable.process.token(),
             )
+
+
+class AbsentLocator(MovingLocator):
+    """Gives no grant for a while, as a control plane that is being restarted."""
+
+    absent = 0
+
+    def grant(self) -> Grant:
+        if self.absent:
+            self.absent -= 1
+            raise UnavailableError("Cannot reach the endpoint.")
+        return super().grant()
+
+
+def test_a_token_that_expires_while_nobody_gives_new_ones(
+    mortal: Reachable, transport: str
+) -> None:
+    locator = AbsentLocator(mortal, transport)
+    locator.lifetime = 1.0
+    with _attach(locator, transport) as accelerator:
+        model = accelerator.load(scaled(2))
+        link = accelerator._link
+        connection = link.take()
+        _until_refused(connection)
+        link.give_back(connection)
+        locator.lifetime, locator.absent = 600.0, 3
+        np.testing.assert_array_equal(model.run({"x": X})[0], X * 2)
+        assert locator.absent == 0

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A call that the accelerator dies of is not tried for ever.
 _MAX_LOSSES = 3
+# Connections that have been idle for long have each an old token.
+_MAX_RENEWALS = 32
 _FIRST_PAUSE = 0.01  # seconds
 _LONGEST_PAUSE = 0.5
 
@@ -37,6 +39,7 @@ class Attempts:
         self._link = link
         self._reload = reload
         self._renewed = False
+        self._renewals = 0
         self._losses = 0
         self._pause = _FIRST_PAUSE
         self._deadline = 0.0
@@ -53,8 +56,7 @@ class Attempts:
         if isinstance(error, OSError | UnavailableError):
             self._lost(connection, error)
             return
-        if isinstance(error, AuthenticationError) and not self._renewed:
-            self._renewed = True
+        if isinstance(error, AuthenticationError) and self._may_renew(connection):
             self._renew(connection)
             return
         if connection is not None:
@@ -74,23 +76,31 @@ class Attempts:
         else:
             self._link.drop(connection)
 
+    def _may_renew(self, connection: Connection | None) -> bool:
+        """Whether the token that was refused is not one that was just got anew."""
+        stale = connection is not None and connection.token != self._link.grant.token
+        renewed, self._renewed = self._renewed, self._renewed or not stale
+        self._renewals += 1
+        return (stale or not renewed) and self._renewals <= _MAX_RENEWALS
+
     def _renew(self, connection: Connection | None) -> None:
         link = self._link
-        if connection is None or not connection.usable:
+        try:
+            if connection is None:
+                link.renew_grant(link.grant.token)
+            elif connection.usable:
+                connection.usable = False
+                link.renew(connection)
+                link.give_back(connection)
+                connection = None
+            else:
+                link.renew_grant(connection.token)
+        except (OSError, UnavailableError) as error:
+            # Who gives tokens is away for a moment: that is waited for as for an accelerator.
+            self._lost(None, error)
+        finally:
             if connection is not None:
                 link.drop(connection)
-            link.renew_grant(link.grant.token)
-            return
-        connection.usable = False
-        try:
-            link.renew(connection)
-        except (OSError, UnavailableError):
-            link.drop(connection)
-        except BaseException:
-            link.drop(connection)
-            raise
-        else:
-            link.give_back(connection)
 
     def _lost(self, connection: Connection | None, error: BaseException) -> None:
         link = self._link

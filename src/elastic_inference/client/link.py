@@ -326,10 +326,19 @@ class Link:
 
     def renew(self, connection: Connection) -> None:
         """Get a new token, unless another thread did, and show it on `connection`."""
+        shown = self.grant.token
         self.renew_grant(connection.token)
         connection.deadline = time.perf_counter_ns() + int(self.settings.connect_timeout * 1e9)
         self._watchdog.poke()
-        self._greet(connection, self.grant)
+        try:
+            self._greet(connection, self.grant)
+        except AuthenticationError:
+            if not connection.usable or self.grant.token != shown:
+                raise
+            # What the other thread got has expired since.
+            connection.usable = False
+            self.renew_grant(shown)
+            self._greet(connection, self.grant)
 
     def renew_grant(self, token: str) -> None:
         """Replace the grant that has `token`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import secrets
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 ACCOUNT = "000000000000"
 # Who wakes up so much too late was stopped itself, and could not hear anybody.
 _LATE = 0.5
+# Between two tries to end an instance.
+_PAUSE = 5.0
 # How long `describe` still shows what has ended.
 _MEMORY_OF_ENDED = 3600.0
 _MAX_NAME = 128
@@ -138,21 +141,13 @@ class ControlPlane:
         begun: list[str] = []
         try:
             self._launch(instance, types, begun)
+            key = self._begin(instance)
         except BaseException:
-            self._end(instance.id)
+            # Where this cannot be written down now, it is tried again later.
+            with contextlib.suppress(ElasticInferenceError):
+                self._end(instance.id)
             self.fleet.stop(begun, 0)
             raise
-        with self._changed, self.store.transaction():
-            now = self.store.instance(instance.id)
-            pending = now is not None and now.state == records.PENDING
-            if pending:
-                self.store.set_instance_state(instance.id, records.RUNNING)
-                key = _new_key(instance.id)
-                self.store.add_access_key(key)
-                self._renew(instance)
-        if not pending:
-            self.fleet.stop(begun, 0)
-            raise ConflictError(f"The instance {instance.id} was terminated while it started.")
         return replace(instance, state=records.RUNNING), self.store.accelerators(instance.id), key
 
     def keep_alive(self, instance_id: str) -> None:
@@ -261,6 +256,21 @@ class ControlPlane:
             )
         return instance, self.store.accelerators(instance.id), key
 
+    def _begin(self, instance: Instance) -> AccessKey:
+        """An instance whose accelerators serve runs from now on."""
+        with self._changed:
+            with self.store.transaction():
+                now = self.store.instance(instance.id)
+                if now is None or now.state != records.PENDING:
+                    raise ConflictError(
+                        f"The instance {instance.id} was terminated while it started."
+                    )
+                self.store.set_instance_state(instance.id, records.RUNNING)
+                key = _new_key(instance.id)
+                self.store.add_access_key(key)
+            self._renew(instance)
+        return key
+
     def _launch(
         self, instance: Instance, types: Sequence[AcceleratorType], begun: list[str]
     ) -> None:
@@ -286,9 +296,14 @@ class ControlPlane:
             for type_, placement in zip(types, placements, strict=True)
         ]
         # Written down before anything runs, so that a restart finds whatever was begun.
-        with self.store.transaction():
-            for accelerator in accelerators:
-                self.store.add_accelerator(accelerator)
+        try:
+            with self.store.transaction():
+                for accelerator in accelerators:
+                    self.store.add_accelerator(accelerator)
+        except ElasticInferenceError:
+            for placement in placements:
+                self.fleet.release(placement)
+            raise
         begun.extend(accelerator.id for accelerator in accelerators)
         if len(accelerators) == 1:
             self.fleet.start(self._order(accelerators[0]))
@@ -338,15 +353,25 @@ class ControlPlane:
             return False
 
     def _end(self, instance_id: str) -> None:
+        """End an instance; one that cannot be ended now is tried again until it is."""
+        try:
+            self._try_to_end(instance_id)
+        except Exception:
+            with self._changed:
+                self._expiry[instance_id] = time.monotonic() + _PAUSE
+                self._changed.notify_all()
+            raise
+
+    def _try_to_end(self, instance_id: str) -> None:
         with self._changed:
             while instance_id in self._ending:
                 self._changed.wait()
             instance = self.store.instance(instance_id)
             if instance is None or instance.state == records.TERMINATED:
                 return
+            self.store.set_instance_state(instance_id, records.SHUTTING_DOWN)
             self._ending.add(instance_id)
             self._expiry.pop(instance_id, None)
-            self.store.set_instance_state(instance_id, records.SHUTTING_DOWN)
         try:
             ids = [accelerator.id for accelerator in self.store.accelerators(instance_id)]
             for watcher in self._end_watchers:
@@ -385,7 +410,11 @@ class ControlPlane:
                     continue
             for instance_id in silent:
                 _log.warning("%s has been silent for its whole lease and is ended", instance_id)
-                self._end(instance_id)
+                try:
+                    self._end(instance_id)
+                except Exception:  # noqa: BLE001 - see below
+                    # Without this thread no lease would ever end again.
+                    _log.exception("%s could not be ended and will be tried again", instance_id)
 
     def _health_changed(self, accelerator_id: str, status: Status) -> None:
         _log.info("%s is %s", accelerator_id, status.health.value)

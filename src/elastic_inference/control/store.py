@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.errors import ConfigurationError, ConflictError
+from elastic_inference.errors import ConfigurationError, ConflictError, UnavailableError
 
 _VERSION = 2
 _SCHEMA = """
@@ -93,7 +93,10 @@ class AccessKey:
 
 
 class Store:
-    """The state directory's database. Every method may be called from any thread."""
+    """The state directory's database. Every method may be called from any thread.
+
+    Each raises UnavailableError where the disk is full or fails; then nothing has changed.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Open the store in `directory`, made if there is none.
@@ -139,14 +142,16 @@ class Store:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it is kept or nothing."""
-        with self._lock:
+        with self._lock, _clear_errors():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                # SQLite has taken it back itself where the disk failed.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
 
     def close(self) -> None:
         with self._lock:
@@ -154,7 +159,7 @@ class Store:
             os.close(self._lock_file)
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        with self._lock:
+        with self._lock, _clear_errors():
             return self._database.execute(query, values).fetchall()
 
     def add_instance(self, instance: Instance) -> None:
@@ -244,6 +249,17 @@ class Store:
 
     def set_setting(self, name: str, value: str) -> None:
         self._rows("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
+
+
+@contextlib.contextmanager
+def _clear_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise UnavailableError(
+            f"The control plane cannot use its state: {error}.",
+            next_step="See to the disk where it lies (ei up says where), then repeat.",
+        ) from error
 
 
 def _instance(row: sqlite3.Row) -> Instance:
