@@ -11,6 +11,7 @@ from typing import cast
 
 from elastic_inference.accelerator.causes import cause_of
 from elastic_inference.accelerator.dataplane import DataPlane
+from elastic_inference.accelerator.grant import Grant
 from elastic_inference.accelerator.http2_stream import Message, Pieces, Stream
 from elastic_inference.accelerator.http2_writer import Writer
 from elastic_inference.accelerator.landing import Landing
@@ -35,8 +36,8 @@ from elastic_inference.protocol.tensors import Buffer
 
 log = logging.getLogger(__name__)
 
-# Until a client has to wait for its answers before it may send more.
-MOST_WAITING = 256
+# Messages of a conversation that are taken apart before their turn; what comes then lies as it is.
+MOST_WAITING = 16
 _REFILL = 65536
 _HEADERS = answer_block()
 
@@ -47,8 +48,10 @@ class Calls:
     def __init__(
         self,
         plane: DataPlane,
+        grant: Grant,
         writer: Writer,
         landing: Landing,
+        *,
         room: int,
         forget: Callable[[Stream], None],
     ) -> None:
@@ -58,6 +61,7 @@ class Calls:
             forget: takes a stream that is over from the connection.
         """
         self._plane = plane
+        self._grant = grant
         self._writer = writer
         self._landing = landing
         self._room = room
@@ -87,6 +91,8 @@ class Calls:
                 if message is None:
                     return
                 try:
+                    # The conversation may outlive the token that it began with.
+                    self._grant.check(None)
                     self._answer(stream, message, b"")
                 finally:
                     if message.buffer is not None:
@@ -138,12 +144,11 @@ class Calls:
             return True
 
     def _refill(self, stream: Stream) -> None:
-        limit = self._plane.config.limits.max_body
         while stream.backlog and len(stream.messages) < MOST_WAITING:
             data = bytes(stream.backlog[:_REFILL])
             del stream.backlog[: len(data)]
             self._landing.charge(-len(data))
-            stream.take(Pieces(memoryview(data)), len(data), self._landing, limit)
+            stream.take(Pieces(memoryview(data)), len(data), self._landing)
 
     def _make_room(self, stream: Stream) -> None:
         """Let the caller send on, once half of its room is used or a message needs more."""
@@ -197,7 +202,7 @@ class Calls:
             raise deadline_exceeded()
         rpc, data = self._open(stream, message)
         parts = cast("Answer", stream.method.handler)(rpc, data)  # type: ignore[union-attr]
-        if rpc.align_at and not message.compressed:
+        if rpc.align_at:
             self._landing.align(len(data), rpc.align_at)
         computed = rpc.computed or time.monotonic()
         encoding = "identity"
@@ -220,11 +225,13 @@ class Calls:
         assert rpc is not None  # noqa: S101 - a stream that has a job is whole
         if not message.compressed:
             return rpc, message.data
-        limit = self._plane.config.limits.max_body
-        inflated = inflate(message.data, stream.headers.encoding, limit)
-        self._landing.charge(len(inflated))
-        self._landing.charge(-len(inflated))
-        return rpc, memoryview(inflated)
+        inflated = inflate(message.data, stream.headers.encoding, stream.limit)
+        target, buffer = self._landing.place(len(inflated))
+        target[:] = inflated
+        if message.buffer is not None:
+            self._landing.give_back(message.buffer)
+        message.buffer = buffer
+        return rpc, target
 
     def _send(
         self, stream: Stream, parts: Sequence[Buffer | bytes], encoding: str, trailers: bytes

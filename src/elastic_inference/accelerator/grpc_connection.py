@@ -58,6 +58,7 @@ _ROOM = 8 * 1024 * 1024
 # The connection's own window bounds nothing, since every stream has one, and never closes.
 _REPLENISH = 1 << 29
 _MAX_RESET = 1000
+_OPEN_LIMIT = 16384
 _SETTINGS = {
     http2.SETTINGS_MAX_CONCURRENT_STREAMS: MAX_STREAMS,
     http2.SETTINGS_INITIAL_WINDOW_SIZE: _ROOM,
@@ -100,7 +101,9 @@ class GrpcConnection:
             closed=self._closed,
         )
         self._writer = Writer(duplex, self.crew.read_on)
-        self._calls = Calls(plane, self._writer, self._landing, _ROOM, self._forget)
+        self._calls = Calls(
+            plane, self._grant, self._writer, self._landing, room=_ROOM, forget=self._forget
+        )
         self._cut = cut
         self._streams: dict[int, Stream] = {}
         self._reset: dict[int, None] = {}
@@ -262,6 +265,7 @@ class GrpcConnection:
         if length > stream.room:
             raise StreamError(number, http2.FLOW_CONTROL_ERROR, "more DATA than the window")
         self._content(stream, flags, length - self._padding(flags, length))
+        self.active = stream.since
         if not stream.ended:
             self._calls.took(stream, length)
         self._start(stream)
@@ -297,9 +301,9 @@ class GrpcConnection:
             data = bytearray(length)
             self._reader.into(memoryview(data))
             if not self._calls.put_back(stream, data):
-                stream.take(Pieces(memoryview(data)), length, self._landing, self._limits.max_body)
+                stream.take(Pieces(memoryview(data)), length, self._landing)
             return
-        stream.take(self._reader, length, self._landing, self._limits.max_body)
+        stream.take(self._reader, length, self._landing)
 
     def _headers(self, flags: int, number: int, payload: Buffer) -> None:
         if flags & (http2.PADDED | http2.HAS_PRIORITY):
@@ -461,6 +465,8 @@ class GrpcConnection:
                 self._refuse(stream, error, UNIMPLEMENTED)
                 return
             stream.method = method
+            # Who has shown no token has nothing large to say.
+            stream.limit = _OPEN_LIMIT if method.is_open else self._limits.max_body
             grant = self._grant
             stream.rpc = Rpc(
                 self._plane, grant.session, grant.regions, self.channel, headers.metadata

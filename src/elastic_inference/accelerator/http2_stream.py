@@ -64,6 +64,7 @@ class Stream:
         window: how many bytes the peer takes now.
         room: how many it may still send.
         came: how many it sent.
+        limit: bytes of its largest message.
         backlog: DATA that came when enough messages waited already.
         stalled: monotonic time since when an answer waits for the window; 0 if none does.
         watch: where the answers of a watch come from.
@@ -79,12 +80,24 @@ class Stream:
 
     __slots__ = (
         *("_at", "_began", "_buffer", "_compressed", "_prefix", "_size", "_target", "came"),
-        *("backlog", "deadline", "ended", "failing", "headed", "headers", "id", "messages"),
-        *("method", "over", "room", "rpc", "running", "since", "stalled", "watch", "window"),
+        *("backlog", "deadline", "ended", "failing", "headed", "headers", "id", "limit"),
+        *(
+            "messages",
+            "method",
+            "over",
+            "room",
+            "rpc",
+            "running",
+            "since",
+            "stalled",
+            "watch",
+            "window",
+        ),
     )
 
     def __init__(self, number: int, headers: RequestHeaders, window: int, room: int) -> None:
         self.id = number
+        self.limit = 0
         self.headers = headers
         self.method: Method | None = None
         self.rpc: Rpc | None = None
@@ -114,12 +127,12 @@ class Stream:
         """How many bytes of the present message are still to come."""
         return self._size - self._at if self._target is not None else 0
 
-    def take(self, reader: Source, length: int, landing: Landing, limit: int) -> None:
+    def take(self, reader: Source, length: int, landing: Landing) -> None:
         """Lay down `length` bytes of DATA that are next.
 
         Raises:
             InvalidRequestError: they are no message.
-            PayloadTooLargeError: the message has more than `limit` bytes.
+            PayloadTooLargeError: the message is over its limit.
             LimitExceededError: there is no room for it.
         """
         self.since = time.monotonic()
@@ -131,7 +144,7 @@ class Stream:
                 length -= len(piece)
                 self._prefix += piece
                 if len(self._prefix) == PREFIX_LENGTH:
-                    self._begin(landing, limit)
+                    self._begin(landing)
             else:
                 count = min(length, self._size - self._at)
                 reader.into(self._target[self._at : self._at + count])
@@ -140,13 +153,13 @@ class Stream:
             if self._target is not None and self._at == self._size:
                 self._finish()
 
-    def _begin(self, landing: Landing, limit: int) -> None:
+    def _begin(self, landing: Landing) -> None:
         flag = self._prefix[0]
         if flag > 1:
             raise InvalidRequestError("A message begins with neither 0 nor 1.")
         size = int.from_bytes(self._prefix[1:], "big")
-        if size > limit:
-            raise message_too_large(limit)
+        if size > self.limit:
+            raise message_too_large(self.limit)
         self._compressed = flag == 1
         self._size, self._at = size, 0
         self._target, self._buffer = landing.place(size)

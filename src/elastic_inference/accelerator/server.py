@@ -214,6 +214,7 @@ class Server:
         with self._lock:
             if self._sentinel is None:
                 self._sentinel = Sentinel(self._crews)
+                self._plane.thread_started()
             return self._sentinel
 
     def _crews(self) -> list[Crew]:
