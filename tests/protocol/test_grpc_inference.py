@@ -461,3 +461,16 @@ class TestResponses:
         known = read_request(laid(request_of([], id="7")))
         answer = pb.ModelStreamInferResponse.FromString(b"".join(stream_error("why", known[2])))
         assert (answer.error_message, answer.infer_response.id) == ("why", "7")
+
+
+@pytest.mark.parametrize("pad", [0, 4, 8, 12, 16])
+def test_every_input_lies_where_an_engine_takes_it_as_its_own(pad: int) -> None:
+    request = pb.ModelInferRequest(model_name="m")
+    for name, size in (("a", 3), ("b", 8)):
+        request.inputs.add(name=name, datatype="FP32", shape=[size])
+        request.raw_input_contents.append(np.arange(size, dtype="<f4").tobytes())
+    values, _ = inputs_of(laid(request, pad))
+    for value in values.values():
+        assert isinstance(value, np.ndarray)
+        assert value.tolist() == list(range(value.size))
+        assert value.ctypes.data % 16 == 0

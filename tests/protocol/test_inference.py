@@ -33,6 +33,11 @@ from elastic_inference.protocol.tensors import (
 )
 
 
+def well_aligned(value: Any) -> bool:
+    """Whether an engine adds it up as it adds up numpy's own memory."""
+    return bool(value.ctypes.data % 16 == 0)
+
+
 class Memory:
     """One region in ordinary memory."""
 
@@ -356,3 +361,48 @@ def test_datatypes_of_numpy_arrays() -> None:
     assert datatype_of(np.zeros(1, ml_dtypes.bfloat16)) == "BF16"
     with pytest.raises(InvalidRequestError, match="datetime64"):
         datatype_of(np.zeros(1, "M8[s]"))
+
+
+@pytest.mark.parametrize("sizes", [(3, 8, 4), (8, 3, 4), (4, 4, 4)])
+def test_every_input_lies_where_an_engine_takes_it_as_its_own(sizes: tuple[int, ...]) -> None:
+    arrays = {f"x{index}": np.arange(size, dtype="<f4") for index, size in enumerate(sizes)}
+    request = request_of(
+        inputs=[
+            {
+                "name": name,
+                "datatype": "FP32",
+                "shape": [array.size],
+                "parameters": {"binary_data_size": array.nbytes},
+            }
+            for name, array in arrays.items()
+        ]
+    )
+    data = b"".join(array.tobytes() for array in arrays.values())
+    room = np.empty(len(data) + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    room[start : start + len(data)] = np.frombuffer(data, np.uint8)
+    found = read_inputs(request, memoryview(room), start, NoRegions())
+    for name, array in arrays.items():
+        value: Any = found[name]
+        assert value.tolist() == array.tolist()
+        assert well_aligned(value)
+
+
+def test_inputs_of_shared_memory_are_moved_where_they_lie_badly() -> None:
+    memory = Memory(256)
+    at = -np.frombuffer(memory.data, np.uint8).ctypes.data % 64
+    for offset in (at, at + 4, at + 8, at + 16):
+        memory.write("r", offset, [memoryview(np.array([1, 2], "<f4").tobytes())])
+        request = one_input(
+            parameters={
+                "shared_memory_region": "r",
+                "shared_memory_offset": offset,
+                "shared_memory_byte_size": 8,
+            }
+        )
+        value: Any = read_inputs(request, memoryview(b""), 0, memory)["x"]
+        assert value.tolist() == [1, 2]
+        assert well_aligned(value)
+        assert np.shares_memory(value, np.frombuffer(memory.data, np.uint8)) is (
+            (offset - at) % 16 == 0
+        )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from elastic_inference.errors import InvalidRequestError
-from elastic_inference.protocol.tensors import CARRIER, Array, element_count
+from elastic_inference.protocol.tensors import CARRIER, Array, aligned, element_count
 
 # The field in which each datatype's elements are. Of FP16, BF16 and all others there is none.
 FIELD_OF: Mapping[str, str] = {
@@ -61,7 +61,7 @@ def tensor_from_contents(
 def _narrowed(where: str, datatype: str, flat: Array) -> Array:
     dtype = CARRIER[datatype]
     if flat.dtype == dtype:
-        return flat if flat.flags.aligned else flat.copy()
+        return aligned(flat)
     limits = np.iinfo(dtype)
     if flat.size and (flat.min() < limits.min or flat.max() > limits.max):
         raise InvalidRequestError(f"{where}: an element is too large for {datatype}.")

@@ -29,10 +29,10 @@ from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.protocol.protobuf import decode, encode, length_delimited
 from elastic_inference.protocol.tensors import (
     CONTAINERS,
-    Array,
     Buffer,
     TensorSpec,
     Value,
+    aligned,
     parse_shape,
 )
 from elastic_inference.protocol.varints import malformed
@@ -105,8 +105,7 @@ class KnownRequest:
             return read_inputs(self.request, message, shift, regions)
         feeds: dict[str, Value] = {}
         for name, shape, dtype, offset in self.plain:
-            array: Array = np.ndarray(shape, dtype, message, shift + offset)
-            feeds[name] = array if array.flags.aligned else array.copy()
+            feeds[name] = aligned(np.ndarray(shape, dtype, message, shift + offset))
         return feeds
 
     def respond(

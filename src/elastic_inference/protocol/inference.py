@@ -18,6 +18,7 @@ from elastic_inference.errors import InvalidRequestError
 from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.protocol.json_tensors import tensor_from_json, value_to_json
 from elastic_inference.protocol.tensors import (
+    ALIGNED,
     BITS,
     CARRIER,
     CONTAINERS,
@@ -117,7 +118,7 @@ class InferRequest:
         binary_default: outputs not named in `outputs` are wanted in binary form.
         output_region: (name, offset, size) of the extension in docs/protocol.md, or None.
         binary_bytes: how many bytes must follow the JSON.
-        direct: every input is a tensor of numbers in the body, aligned to its itemsize.
+        direct: every input is a tensor of numbers in the body, at a multiple of `ALIGNED`.
         signature: names, datatypes and shapes of the inputs; equal ones need equal memory.
         responses: remembered response JSON by model and output shapes.
     """
@@ -197,7 +198,7 @@ def build_request(body: Mapping[str, Any]) -> InferRequest:
             slot.dtype is not None
             and slot.dtype.kind != "b"
             and not slot.region
-            and slot.offset % slot.dtype.itemsize == 0
+            and slot.offset % ALIGNED == 0
             for slot in inputs
         ),
         repr([(slot.name, slot.datatype, slot.shape) for slot in inputs]),

@@ -22,6 +22,11 @@ from elastic_inference.errors import InvalidRequestError
 Array: TypeAlias = npt.NDArray[Any]
 Buffer: TypeAlias = memoryview
 
+ALIGNED = 16
+"""What the address of an engine's input is a multiple of, as that of numpy's own memory is. From
+one that is not, vector instructions add numbers up in another order, and the last bit of a sum
+may be another.
+"""
 MAX_RANK = 64
 MAX_DEPTH = 8
 # What fits in memory's address space with the largest elements.
@@ -209,8 +214,12 @@ def decode_tensor(datatype: str, shape: tuple[int, ...], data: Buffer) -> Array 
     if datatype == "BOOL" and expected and np.frombuffer(data, np.uint8).max() > 1:
         # Compiled code may take a byte of another value for as many.
         raise InvalidRequestError("A BOOL is 0 or 1.")
-    array: Array = np.ndarray(shape, CARRIER[datatype], data)
-    return array if array.flags.aligned else array.copy()
+    return aligned(np.ndarray(shape, CARRIER[datatype], data))
+
+
+def aligned(array: Array) -> Array:
+    """`array`, or a copy of it where its memory does not begin at a multiple of `ALIGNED`."""
+    return array if array.__array_interface__["data"][0] % ALIGNED == 0 else array.copy()
 
 
 def decode_strings(data: Buffer, shape: tuple[int, ...]) -> Array:
