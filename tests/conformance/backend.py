@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from elastic_inference.client import Accelerator
 from elastic_inference.frameworks.onnxruntime import real
 from elastic_inference.frameworks.onnxruntime.session import InferenceSession
 from elastic_inference.protocol.tensors import STANDARD
-from tests.conformance import values
+from tests.conformance import triton, values
 
 Runner = Callable[[Sequence[Any]], list[Any]]
 
@@ -86,8 +88,18 @@ class LocalBackend(CpuBackend):
         return Prepared(_SessionWays(session, converts=True).all(), lambda: None)
 
 
-def client_backend(accelerator: Accelerator, *, json: bool = True) -> type[CpuBackend]:
-    """The accelerator by the client's own interface, and with tensors as JSON."""
+def client_backend(
+    accelerator: Accelerator,
+    *,
+    json: bool = False,
+    others: Mapping[str, triton.Infer] = MappingProxyType({}),
+) -> type[CpuBackend]:
+    """The accelerator by the client's own interface.
+
+    Args:
+        json: run also with tensors as JSON.
+        others: run also by these clients.
+    """
 
     class ClientBackend(CpuBackend):
         first_way = "client"
@@ -116,9 +128,15 @@ def client_backend(accelerator: Accelerator, *, json: bool = True) -> type[CpuBa
                 )
                 return [values.from_json(entry) for entry in answer["outputs"]]
 
+            def run_by(infer: triton.Infer, inputs: Sequence[Any]) -> list[Any]:
+                given = list(zip(loaded.inputs, inputs, strict=False))
+                return infer(loaded.handle, given, loaded.outputs)
+
+            ways: dict[str, Runner] = {"client": run}
             specs = (*loaded.inputs, *loaded.outputs)
-            standard = all(spec.datatype in STANDARD for spec in specs)
-            ways = {"client": run} | ({"JSON": run_as_json} if json and standard else {})
+            if all(spec.datatype in STANDARD for spec in specs):
+                ways |= {"JSON": run_as_json} if json else {}
+                ways |= {way: partial(run_by, infer) for way, infer in others.items()}
             return Prepared(ways, loaded.close)
 
     return ClientBackend

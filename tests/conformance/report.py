@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from benchmarks.report import Table, machine
+from tests.conformance import triton
 from tests.conformance.cases import FAMILIES, KINDS
 from tests.conformance.run import Outcome
 from tests.conformance.trial import BEYOND, DIFFERS, RANDOM, REFUSED, SAME, Trial
@@ -27,7 +28,7 @@ _WAYS = {
     "client": "client, shared memory",
     "TLS client": "client, TLS",
     "JSON": "tensors as JSON, Unix socket",
-    "TLS JSON": "tensors as JSON, TLS",
+    **{f"TLS {way}": f"{way}, TLS" for way in triton.WAYS},
     "session": "drop-in session",
     "OrtValues": "drop-in session, OrtValues",
     "IOBinding": "drop-in session, IOBinding",

@@ -16,6 +16,7 @@ from elastic_inference.settings import ClientSettings, from_environment
 from tests.conformance.backend import Remote, client_backend, session_backend
 from tests.conformance.cases import Case
 from tests.conformance.trial import Trial, judge
+from tests.conformance.triton import clients
 
 # One thread everywhere: sums are added up in the same order, so every bit is to be the same.
 BASE = {"threads": 1}
@@ -70,13 +71,13 @@ def run(chosen: Sequence[Case]) -> Outcome:
         before = shared.info()
         outcome.engine = before["engine"]
         ways = [
-            Remote("", client_backend(shared)),
-            Remote("TLS ", client_backend(remote)),
+            Remote("", client_backend(shared, json=True)),
+            Remote("TLS ", client_backend(remote, others=stack.enter_context(clients()))),
             Remote("", session_backend(shared)),
         ]
         outcome.trials = [judge(case, ways, BASE) for case in chosen]
         outcome.future = list(_future(chosen, outcome, ways))
-        plain = [Remote("", client_backend(shared, json=False))]
+        plain = [Remote("", client_backend(shared))]
         for options in _other_options(before["threads"]):
             name = ", ".join(f"{key} {value}" for key, value in options.items())
             outcome.options[name] = [judge(case, plain, options) for case in chosen]

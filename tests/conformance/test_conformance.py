@@ -14,7 +14,7 @@ from tests.pools import EI, environment
 ROOT = Path(__file__).parents[2]
 # Kind, values, cases, loaded and passed here, passed remotely, differing.
 _ROW = re.compile(r"^\| all \| +\| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
-_WAY = re.compile(r"^\| (client|drop-in|tensors)[^|]*\| (\d+) \|", re.MULTILINE)
+_WAY = re.compile(r"^\| (client|drop-in|tensors|tritonclient)[^|]*\| (\d+) \|", re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -37,5 +37,5 @@ def test_a_sample_of_every_kind_gives_what_onnx_runtime_gives(short_path: Path) 
     assert (remotely, differing) == (passed, 0)
     assert made_older[2:] == (made_older[2], made_older[2], 0)
     ways = _WAY.findall(done.stdout)
-    assert len(ways) == 7
+    assert len(ways) == 8
     assert all(int(same) > 0 for _, same in ways)

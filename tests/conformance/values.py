@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from elastic_inference.frameworks.onnxruntime import real
 from elastic_inference.protocol.tensors import CARRIER, Packed, TensorSpec
@@ -102,8 +102,7 @@ def from_client(value: Any, spec: TensorSpec) -> Any:
     if isinstance(value, Packed):
         return _unpack(_BY_DATATYPE[value.datatype], value.shape, value.data.tobytes())
     if value.dtype == np.object_:
-        texts = np.array([item.decode() for item in value.ravel()], np.object_)
-        return texts.reshape(value.shape)
+        return _texts(value)
     inner = spec.element if spec.datatype == "OPTIONAL" and spec.element else spec
     if (number := _BY_DATATYPE.get(inner.datatype)) is not None:
         return _unpack(number, value.shape, value.tobytes())
@@ -125,9 +124,21 @@ def from_json(entry: Mapping[str, Any]) -> Any:
     """An output of an answer whose tensors are JSON."""
     shape, datatype = entry["shape"], entry["datatype"]
     if datatype == "BF16":
-        bfloat16 = onnx.helper.tensor_dtype_to_np_dtype(_T.BFLOAT16)
+        bfloat16 = helper.tensor_dtype_to_np_dtype(_T.BFLOAT16)
         return np.array(entry["data"], np.float32).astype(bfloat16).reshape(shape)
     return np.array(entry["data"], CARRIER[datatype]).reshape(shape)
+
+
+def from_triton(value: Any, spec: TensorSpec) -> Any:
+    """An output as tritonclient gives it."""
+    if spec.datatype == "BF16":
+        return value.astype(helper.tensor_dtype_to_np_dtype(_T.BFLOAT16))
+    return _texts(value) if value.dtype == np.object_ else value
+
+
+def _texts(value: Any) -> Any:
+    flat = [item.decode() for item in value.ravel()]
+    return np.array(flat, np.object_).reshape(value.shape)
 
 
 def bits(value: Any) -> Any:
