@@ -19,7 +19,7 @@ def main() -> int:
     arguments = parser.parse_args()
     every = cases()
     chosen = sample(every, arguments.sample) if arguments.sample else list(every)
-    outcome = run(chosen)
+    outcome = run(chosen, lambda text: print(f"{text} …", file=sys.stderr))  # noqa: T201 - so is this
     tables = report.tables(outcome)
     for table in tables:
         print(table.markdown(), end="\n\n", flush=True)  # noqa: T201 - a command prints

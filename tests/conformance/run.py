@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -62,8 +62,12 @@ class Outcome:
         return not failing and not self.differences and not self.faults
 
 
-def run(chosen: Sequence[Case]) -> Outcome:
-    """Run the cases on this process's accelerator, by its two transports."""
+def run(chosen: Sequence[Case], tell: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Run the cases on this process's accelerator, by its two transports.
+
+    Args:
+        tell: hears of each part when it begins.
+    """
     outcome = Outcome()
     with ExitStack() as stack:
         shared = stack.enter_context(_attach("auto"))
@@ -75,11 +79,14 @@ def run(chosen: Sequence[Case]) -> Outcome:
             Remote("TLS ", client_backend(remote, others=stack.enter_context(clients()))),
             Remote("", session_backend(shared)),
         ]
+        tell(f"{len(chosen)} cases, each by every way in")
         outcome.trials = [judge(case, ways, BASE) for case in chosen]
+        tell("Those that are too new, made older")
         outcome.future = list(_future(chosen, outcome, ways))
         plain = [Remote("", client_backend(shared))]
         for options in _other_options(before["threads"]):
             name = ", ".join(f"{key} {value}" for key, value in options.items())
+            tell(f"All of them with {name}")
             outcome.options[name] = [judge(case, plain, options) for case in chosen]
         after = shared.info()
         outcome.memory = tuple(
