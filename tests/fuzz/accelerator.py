@@ -95,8 +95,8 @@ class Accelerator(ABC):
         """Raise AssertionError if it died, or told of a defect."""
 
     @abstractmethod
-    def leftovers(self) -> tuple[int, int]:
-        """How many threads and file descriptors there are."""
+    def leftovers(self) -> tuple[int, ...]:
+        """How many threads, file descriptors and folders of models there are."""
 
     def close(self) -> None:
         """End it."""
@@ -205,14 +205,14 @@ class Accelerator(ABC):
 
     # What is left
 
-    def settle(self, before: tuple[int, int] | None) -> tuple[int, int]:
+    def settle(self, before: tuple[int, ...] | None) -> tuple[int, ...]:
         """Check that only what was there before is there now.
 
         Args:
-            before: how many threads and descriptors, or None to begin with what there is.
+            before: what `leftovers` told, or None to begin with what there is.
 
         Returns:
-            How many there are.
+            What `leftovers` tells now.
         """
         keep = {*self._models, self.known_model}
         answer = self.ask("POST", "/v2/repository/index", {"ready": True})
@@ -225,10 +225,12 @@ class Accelerator(ABC):
             self._wait_for(before)
         return self.leftovers()
 
-    def _wait_for(self, most: tuple[int, int]) -> None:
+    def _wait_for(self, most: tuple[int, ...]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not all(map(int.__le__, now := self.leftovers(), most)):
-            assert time.monotonic() < deadline, f"threads and descriptors: {now}, before {most}"
+            assert time.monotonic() < deadline, (
+                f"threads, descriptors and models: {now}, before {most}"
+            )
             time.sleep(0.001)
 
 

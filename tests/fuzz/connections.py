@@ -29,7 +29,7 @@ class OnAccelerator(Target):
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
-        self._before: tuple[int, int] | None = None
+        self._before: tuple[int, ...] | None = None
 
     def settle(self) -> None:
         now = self.accelerator.settle(self._before)
@@ -45,7 +45,7 @@ class Connections(OnAccelerator):
     """
 
     name = "connections"
-    cases = 150_000
+    cases = 120_000
     max_length = 8192
 
     def make_seeds(self) -> Sequence[bytes]:
@@ -103,7 +103,7 @@ class Inferences(OnAccelerator):
     """
 
     name = "inferences"
-    cases = 100_000
+    cases = 70_000
     CLIENT: ClassVar[str] = "EI-Client: " + "a" * 32
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -211,7 +211,7 @@ class Handshakes(OnAccelerator):
     """What is said where TLS is expected: never answered by anything but TLS."""
 
     name = "handshakes"
-    cases = 30_000
+    cases = 25_000
 
     def make_seeds(self) -> Sequence[bytes]:
         first = hello("eia-0.example")

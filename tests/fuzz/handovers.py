@@ -15,10 +15,11 @@ from pathlib import Path
 from elastic_inference.accelerator.handover import Handover
 from elastic_inference.accelerator.sockets import listen_unix
 from tests.fuzz.mutations import mutate_bytes, mutate_document
-from tests.fuzz.target import Target, open_descriptors
+from tests.fuzz.target import Target, count_entries
 
 _CONNECTION = b'{"kind":"connection"}'
 _PATIENCE = 30.0
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 class Handovers(Target):
@@ -28,7 +29,7 @@ class Handovers(Target):
     """
 
     name = "handovers"
-    cases = 40_000
+    cases = 30_000
     settle_every = 1000
 
     def __init__(self) -> None:
@@ -52,7 +53,7 @@ class Handovers(Target):
         self._control.settimeout(_PATIENCE)
         self._control.connect(str(path))
         assert json.loads(self._control.recv(4096))["kind"] == "hello"
-        self._open = open_descriptors()
+        self._open = count_entries(_DESCRIPTORS)
 
     def make_seeds(self) -> Sequence[bytes]:
         return (
@@ -86,7 +87,7 @@ class Handovers(Target):
         return mutate_bytes(chance, case, self.seeds)
 
     def settle(self) -> None:
-        assert open_descriptors() == self._open, "descriptors stay open"
+        assert count_entries(_DESCRIPTORS) == self._open, "descriptors stay open"
 
     def close(self) -> None:
         self._control.close()

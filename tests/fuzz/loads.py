@@ -85,7 +85,7 @@ class ModelFiles(Target):
     """
 
     name = "modelfiles"
-    cases = 80_000
+    cases = 60_000
     max_length = 32_768
 
     def __init__(self) -> None:
@@ -188,6 +188,8 @@ class Loads(OnAccelerator):
     name = "loads"
     cases = 25_000
     max_length = 32_768
+    # What the slice has.
+    most_memory = 1 << 30
     alone = True
     settle_every = 100
 
@@ -225,7 +227,7 @@ class LoadRequests(OnAccelerator):
     """The documents of both load requests: files, names, configurations and options."""
 
     name = "loadrequests"
-    cases = 30_000
+    cases = 25_000
 
     def make_seeds(self) -> Sequence[bytes]:
         digest = self.accelerator.upload(plain())

@@ -24,7 +24,7 @@ from elastic_inference.protocol.tokens import Claims, mint
 from elastic_inference.settings import Limits
 from tests.endpoint import make_certificate
 from tests.fuzz.accelerator import PATIENCE, Accelerator
-from tests.fuzz.target import open_descriptors
+from tests.fuzz.target import count_entries
 from tests.processes import ACCELERATOR_ID, ACCOUNT, TOKEN_KEY
 
 _GIB = 1 << 30
@@ -97,11 +97,12 @@ class LocalAccelerator(Accelerator):
     def check(self) -> None:
         assert not self._defects.found, self._defects.found
 
-    def leftovers(self) -> tuple[int, int]:
+    def leftovers(self) -> tuple[int, ...]:
         self._plane.tick()
-        return threading.active_count(), open_descriptors()
+        folders = count_entries(self.store / "models")
+        return threading.active_count(), count_entries(Path("/proc/self/fd")), folders
 
-    def settle(self, before: tuple[int, int] | None) -> tuple[int, int]:
+    def settle(self, before: tuple[int, ...] | None) -> tuple[int, ...]:
         now = super().settle(before)
         # Each load looks through all that is stored, which fuzzing makes much.
         for path in (self.store / "blobs").iterdir():

@@ -34,7 +34,7 @@ class Heads(Target):
     """Request heads: refused, or read as any other parser would."""
 
     name = "heads"
-    cases = 150_000
+    cases = 130_000
 
     def make_seeds(self) -> Sequence[bytes]:
         return heads("ei1.e30.AAAA")
@@ -73,7 +73,7 @@ class Documents(Target):
     """JSON objects: those that are accepted are what the standard library reads, and bounded."""
 
     name = "json"
-    cases = 80_000
+    cases = 60_000
 
     def make_seeds(self) -> Sequence[bytes]:
         return (
@@ -126,7 +126,7 @@ class Values(Target):
     """Tensors, strings, sequences, optionals and maps in binary form: they survive a round trip."""
 
     name = "values"
-    cases = 80_000
+    cases = 60_000
 
     def make_seeds(self) -> Sequence[bytes]:
         return tuple(
@@ -206,7 +206,7 @@ class Hellos(Target):
     """TLS greetings: one answer for all of them, and for what came of them so far."""
 
     name = "hellos"
-    cases = 100_000
+    cases = 70_000
 
     def make_seeds(self) -> Sequence[bytes]:
         whole = [hello(name) for name in ("eia-0.pool.example", "a" * 63 + ".b", None)]
@@ -249,7 +249,7 @@ class Tokens(Target):
     """Tokens: none is accepted that was not minted, and none says what it must not."""
 
     name = "tokens"
-    cases = 60_000
+    cases = 45_000
     KEY: ClassVar[bytes] = bytes(range(32))
     ID: ClassVar[str] = "eia-" + "0" * 32
     NOW: ClassVar[float] = 1_000_000.0
@@ -293,7 +293,7 @@ class Fields(Target):
     """Content-Range and Accept-Encoding."""
 
     name = "fields"
-    cases = 60_000
+    cases = 45_000
     max_length = 256
 
     def make_seeds(self) -> Sequence[bytes]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from elastic_inference.settings import Limits
 from tests.endpoint import SERVER_NAME, make_certificate
 from tests.fuzz.accelerator import PATIENCE, Accelerator
+from tests.fuzz.target import count_entries
 from tests.processes import AcceleratorProcess
 
 
@@ -49,9 +50,10 @@ class RealAccelerator(Accelerator):
     def check(self) -> None:
         assert self._process.process.poll() is None, "the accelerator died"
 
-    def leftovers(self) -> tuple[int, int]:
+    def leftovers(self) -> tuple[int, ...]:
         folder = Path("/proc", str(self._process.pid))
-        return len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir()))
+        models = self._process.config.store_directory / "models"
+        return tuple(map(count_entries, (folder / "task", folder / "fd", models)))
 
     def close(self) -> None:
         super().close()

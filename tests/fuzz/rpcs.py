@@ -73,7 +73,7 @@ class Messages(Target):
     """Protobuf messages: what is accepted says what it says to Google's own parser."""
 
     name = "messages"
-    cases = 80_000
+    cases = 60_000
     NAMES: ClassVar[tuple[str, ...]] = (
         "ModelInferRequest",
         "RepositoryModelRequest:RepositoryModelLoadRequest",
@@ -156,7 +156,7 @@ class Headers(Target):
     """
 
     name = "headers"
-    cases = 60_000
+    cases = 50_000
 
     def make_seeds(self) -> Sequence[bytes]:
         plain = (
@@ -273,7 +273,7 @@ class Calls(OnAccelerator):
     """
 
     name = "calls"
-    cases = 60_000
+    cases = 45_000
     PATHS: ClassVar[tuple[str, ...]] = (
         _INFER,
         _STREAM,
@@ -373,7 +373,7 @@ class Frames(OnAccelerator):
     """
 
     name = "frames"
-    cases = 100_000
+    cases = 80_000
     max_length = 8192
 
     def make_seeds(self) -> Sequence[bytes]:

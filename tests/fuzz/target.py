@@ -23,6 +23,7 @@ class Target(ABC):
         cases: how many of a million cases are its own.
         max_length: of a case, in bytes.
         settle_every: after how many cases `settle` is called.
+        most_memory: by how many bytes one case may make the process larger.
         alone: it needs a process of its own, which a case may end.
     """
 
@@ -30,6 +31,7 @@ class Target(ABC):
     cases: ClassVar[int]
     max_length: ClassVar[int] = 4096
     settle_every: ClassVar[int] = 2000
+    most_memory: ClassVar[int] = 256 << 20
     alone: ClassVar[bool] = False
 
     @cached_property
@@ -71,6 +73,6 @@ def accepted(call: Callable[..., T], *arguments: Any) -> T | None:
         return None
 
 
-def open_descriptors() -> int:
-    """How many file descriptors this process has."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+def count_entries(folder: Path) -> int:
+    """How many entries a folder has; of /proc/self/fd, file descriptors of this process."""
+    return sum(1 for _ in folder.iterdir())

@@ -25,10 +25,10 @@ from typing import Any
 import atheris
 
 _MIB = 1 << 20
-# Of one case, in seconds and bytes.
+# Of one case, in seconds.
 _TIMEOUT = 60
-_MOST_MEMORY = 512 * _MIB
-_MOST_GROWTH = 256 * _MIB
+# Of all cases together, in bytes.
+_MOST_GROWTH = 128 * _MIB
 
 
 @dataclass(slots=True)
@@ -70,9 +70,9 @@ class Run:
         took = time.perf_counter() - began
         summary.cases += 1
         if took > summary.slowest:
-            summary.slowest, summary.slowest_case = took, case[:100].hex()
+            summary.slowest, summary.slowest_case = took, case.hex()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        if self._peak and peak - self._peak > _MOST_MEMORY:
+        if self._peak and peak - self._peak > self._target.most_memory:
             raise MemoryError(f"one case took {peak - self._peak} bytes")
         self._peak = peak
         if summary.cases % self._target.settle_every == 0:
