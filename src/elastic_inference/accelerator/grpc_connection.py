@@ -321,12 +321,22 @@ class GrpcConnection:
             return
         self._last = number
         headers = self._decoder.request(block, number)
-        if self._leaving or len(self._streams) >= MAX_STREAMS:
+        if self._leaving or self._is_full():
             raise StreamError(number, http2.REFUSED_STREAM, "too many streams")
         self.active = time.monotonic()
         stream = Stream(number, headers, self._writer.initial, _ROOM)
         stream.ended = ended
         self._begin(stream, block)
+
+    def _is_full(self) -> bool:
+        """Whether the caller has as many streams open as it may."""
+        count = len(self._streams)
+        if count < MAX_STREAMS:
+            return False
+        # One that was answered is over for the caller before it is forgotten here; but what was
+        # reset may still be at work, and must not pile up.
+        waiting = sum(not stream.over for stream in list(self._streams.values()))
+        return waiting >= MAX_STREAMS or count >= 2 * MAX_STREAMS
 
     def _continued(self, number: int, block: bytes) -> bytes:
         """A header block with what CONTINUATION frames add to it."""
