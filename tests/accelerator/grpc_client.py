@@ -200,6 +200,14 @@ class Http2Wire:
         return taken
 
 
+def is_live(wire: Http2Wire, stream: int) -> bool:
+    """Whether a call in `stream` finds the server alive."""
+    wire.call(stream)
+    fields, content = wire.answer(stream)
+    expected = pb.ServerLiveResponse(live=True).SerializeToString()
+    return fields["grpc-status"] == "0" and content == framed(expected)
+
+
 def until_closed(connection: socket.socket) -> bytes:
     """What comes before the end."""
     came = b""
