@@ -12,7 +12,7 @@ BUILD := pyproject.toml constraints.txt $(wildcard hatch_build.py)
 # ONNX Runtime reports to its maker, and keeps files for that in the home directory, unless told.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-fast conformance fuzz lint bench bench-network bench-peers perf-analyzer clean
+.PHONY: help demo test test-fast conformance fuzz faults soak lint bench bench-network bench-peers perf-analyzer clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,8 @@ help:
 	@echo "make test-fast      the tests that take no longer than a few seconds each"
 	@echo "make conformance    ONNX's own backend tests on an accelerator; writes docs/conformance.md"
 	@echo "make fuzz           a million hostile requests and model files, guided by what they reach"
+	@echo "make faults         kill, stop, cut, slow down and fill a running pool, for some minutes"
+	@echo "make soak           load, unload and infer for SOAK_SECONDS (600); nothing may grow"
 	@echo "make lint           ruff and mypy"
 	@echo "make bench          measure against the floor and write docs/performance.md"
 	@echo "make gpu            prove and measure accelerators on a real GPU, where there is one"
@@ -69,6 +71,13 @@ $(VENV)/.fuzz: $(VENV)/.dev
 # FUZZ_TARGET=connections,frames takes these alone.
 fuzz: $(VENV)/.fuzz
 	@$(BIN)/python -m tests.fuzz
+
+# FAULTS_SEED=7 make faults  repeats a run in its order.
+faults: $(VENV)/.dev
+	@$(BIN)/python -m tests.faults.chaos
+
+soak: $(VENV)/.dev
+	@$(BIN)/python -m tests.faults.soak
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

@@ -76,6 +76,13 @@ class Program:
                 return line
         raise AssertionError(f"it ended without {text!r}: {''.join(self.seen)}")
 
+    def said(self) -> list[str]:
+        """Every line until now."""
+        with contextlib.suppress(queue.Empty):
+            while (line := self._lines.get_nowait()) is not None:
+                self.seen.append(line)
+        return self.seen
+
     def end(self, number: int) -> int:
         """Send it a signal and wait for its end; the exit status."""
         if self.process.poll() is None:
