@@ -28,6 +28,13 @@ _STOP_TIMEOUT = 20.0
 _PAUSE = 0.2
 _ANSWER_TIMEOUT = 120.0
 _TOLERANCE = 1e-3
+_NO_ANSWER = (
+    OSError,
+    http.client.HTTPException,
+    subprocess.SubprocessError,
+    ValueError,
+    LookupError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ class Contact:
                 got = self._ask_with_floor(program, request)
             else:
                 got = self._ask(request)
-        except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
+        except _NO_ANSWER as error:
             raise UnavailableError(f"no answer: {type(error).__name__}: {error}") from error
         taken = time.monotonic() - begun
         if got.size != expected.size or not np.allclose(
