@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elastic_inference.errors import InvalidRequestError
+from elastic_inference.protocol import protobuf
 from elastic_inference.protocol.grpc_messages import DATA_TYPES, MESSAGES
 from elastic_inference.protocol.protobuf import MAX_REPEATED, Message, decode, encode
 from elastic_inference.protocol.varints import decode_varints
@@ -141,6 +142,15 @@ def test_counts_are_bounded(field: bytes) -> None:
     assert decode(message, memoryview(b"".join(many[:-1])))
     with pytest.raises(InvalidRequestError, match="more than 4096"):
         decode(message, memoryview(b"".join(many)))
+
+
+@pytest.mark.parametrize("name", ["ModelInferRequest", "InferTensorContents"])
+def test_fields_are_bounded(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(protobuf, "MAX_FIELDS", 1000)
+    fields = sized(1, b"") if name == "ModelInferRequest" else varint(3 << 3) + varint(300)
+    assert decode(MESSAGES[name], memoryview(fields * 1000))
+    with pytest.raises(InvalidRequestError, match="more than 1000 fields"):
+        decode(MESSAGES[name], memoryview(fields * 1001))
 
 
 @given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 300), max_size=300))

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from elastic_inference.protocol.tensors import Buffer
 from elastic_inference.protocol.varints import WIRE_OF, Numbers, malformed
-from elastic_inference.protocol.wireformat import BYTES, VARINT, fields, varint
+from elastic_inference.protocol.wireformat import BYTES, VARINT, Span, fields, varint
 
 # How many messages, texts or entries of a map one field may repeat.
 MAX_REPEATED = 4096
+# How many fields a message may have, known or not, with those of the messages in it.
+MAX_FIELDS = 1 << 22
 _MASK = (1 << 64) - 1
 _FLOATS = {"float": "<f", "double": "<d"}
 _TOKENS = re.compile(
@@ -103,84 +105,91 @@ def decode(message: Message, data: Buffer) -> dict[str, Any]:
     Repeated numbers come as `Numbers`; a value out of several types as itself.
 
     Raises:
-        InvalidRequestError: the bytes are no such message.
+        InvalidRequestError: the bytes are no such message, or one of too many fields.
     """
-    return _decode(message, data, (0, len(data)), {})
+    return _Reader(data).message(message, (0, len(data)), {})
 
 
-def _decode(
-    message: Message, data: Buffer, span: tuple[int, int], into: dict[str, Any]
-) -> dict[str, Any]:
-    for number, wire, body in fields(data, span, malformed):
-        known = message.fields.get(number)
-        if known is None:
-            continue
-        kind, name = known.kind, known.name
-        if known.repeated and kind in WIRE_OF:
-            numbers = into.get(name) or Numbers(kind)
-            if numbers.add(wire, data, body):
-                into[name] = numbers
-        elif wire != WIRE_OF.get(kind, BYTES):
-            # As protobuf has it, a field of another wire type is an unknown one.
-            continue
-        elif kind == "map":
-            _decode_entry(known, data, body, into.setdefault(name, {}))
-        elif known.repeated:
-            found = into.setdefault(name, [])
-            if kind != "bytes" and len(found) >= MAX_REPEATED:
-                raise malformed(f"it has more than {MAX_REPEATED} {name}")
-            found.append(_value(known, data, body, {}))
+class _Reader:
+    def __init__(self, data: Buffer) -> None:
+        self._data = data
+        self._left = MAX_FIELDS
+
+    def _fields(self, span: Span) -> Iterator[tuple[int, int, Span]]:
+        for each in fields(self._data, span, malformed):
+            self._left -= 1
+            if self._left < 0:
+                raise malformed(f"it has more than {MAX_FIELDS} fields")
+            yield each
+
+    def message(self, message: Message, span: Span, into: dict[str, Any]) -> dict[str, Any]:
+        """Add what the message in `span` says to `into`."""
+        for number, wire, body in self._fields(span):
+            known = message.fields.get(number)
+            if known is None:
+                continue
+            kind, name = known.kind, known.name
+            if known.repeated and kind in WIRE_OF:
+                numbers = into.get(name) or Numbers(kind)
+                if numbers.add(wire, self._data, body):
+                    into[name] = numbers
+            elif wire != WIRE_OF.get(kind, BYTES):
+                # As protobuf has it, a field of another wire type is an unknown one.
+                continue
+            elif kind == "map":
+                self._entry(known, body, into.setdefault(name, {}))
+            elif known.repeated:
+                found = into.setdefault(name, [])
+                if kind != "bytes" and len(found) >= MAX_REPEATED:
+                    raise malformed(f"it has more than {MAX_REPEATED} {name}")
+                found.append(self._value(known, body, {}))
+            else:
+                if known.choice:
+                    into.clear()
+                into[name] = self._value(known, body, into.get(name, {}))
+        return into
+
+    def _entry(self, known: Field, span: Span, into: dict[str, Any]) -> None:
+        """Take an entry of a map: the field 1 is its key, the field 2 its value."""
+        key = ""
+        value: dict[str, Any] = {}
+        for number, wire, body in self._fields(span):
+            if wire == BYTES and number == 1:
+                key = self._text(body)
+            elif wire == BYTES and number == 2 and known.message is not None:
+                self.message(known.message, body, value)
+        if key not in into and len(into) >= MAX_REPEATED:
+            raise malformed(f"it has more than {MAX_REPEATED} {known.name}")
+        if known.message is not None and known.message.is_choice:
+            into[key] = next(iter(value.values()), None)
         else:
-            if known.choice:
-                into.clear()
-            into[name] = _value(known, data, body, into.get(name, {}))
-    return into
+            into[key] = value
 
+    def _value(self, known: Field, body: Span, before: Any) -> Any:
+        kind = known.kind
+        if known.message is not None:
+            return self.message(known.message, body, before)
+        if kind == "string":
+            return self._text(body)
+        if kind == "bytes":
+            return bytes(self._data[body[0] : body[1]])
+        return body if kind == "span" else self._number(kind, body)
 
-def _decode_entry(known: Field, data: Buffer, span: tuple[int, int], into: dict[str, Any]) -> None:
-    """Take an entry of a map: the field 1 is its key, the field 2 its value."""
-    key = ""
-    value: dict[str, Any] = {}
-    for number, wire, body in fields(data, span, malformed):
-        if wire == BYTES and number == 1:
-            key = _text(data, body)
-        elif wire == BYTES and number == 2 and known.message is not None:
-            _decode(known.message, data, body, value)
-    if key not in into and len(into) >= MAX_REPEATED:
-        raise malformed(f"it has more than {MAX_REPEATED} {known.name}")
-    if known.message is not None and known.message.is_choice:
-        into[key] = next(iter(value.values()), None)
-    else:
-        into[key] = value
+    def _number(self, kind: str, body: Span) -> float:
+        if kind in _FLOATS:
+            (number,) = struct.unpack(_FLOATS[kind], self._data[body[0] : body[1]])
+            return float(number)
+        if kind == "bool":
+            return body[0] & _MASK != 0
+        bits = 32 if kind.endswith("32") else 64
+        value = body[0] & ((1 << bits) - 1)
+        return value - (1 << bits) if kind.startswith("int") and value >> (bits - 1) else value
 
-
-def _value(known: Field, data: Buffer, body: tuple[int, int], before: Any) -> Any:
-    kind = known.kind
-    if known.message is not None:
-        return _decode(known.message, data, body, before)
-    if kind == "string":
-        return _text(data, body)
-    if kind == "bytes":
-        return bytes(data[body[0] : body[1]])
-    return body if kind == "span" else _number(kind, data, body)
-
-
-def _number(kind: str, data: Buffer, body: tuple[int, int]) -> float:
-    if kind in _FLOATS:
-        (number,) = struct.unpack(_FLOATS[kind], data[body[0] : body[1]])
-        return float(number)
-    if kind == "bool":
-        return body[0] & _MASK != 0
-    bits = 32 if kind.endswith("32") else 64
-    value = body[0] & ((1 << bits) - 1)
-    return value - (1 << bits) if kind.startswith("int") and value >> (bits - 1) else value
-
-
-def _text(data: Buffer, body: tuple[int, int]) -> str:
-    try:
-        return str(data[body[0] : body[1]], "utf-8")
-    except UnicodeDecodeError:
-        raise malformed("a text is not UTF-8") from None
+    def _text(self, body: Span) -> str:
+        try:
+            return str(self._data[body[0] : body[1]], "utf-8")
+        except UnicodeDecodeError:
+            raise malformed("a text is not UTF-8") from None
 
 
 # Writing

@@ -1,12 +1,11 @@
 """Numbers of repeated protobuf fields: gathered as they come, and made one array.
 
-Packed numbers are read without a step of Python's for each. What comes one by one, as the
-format allows too, is kept in as few bytes as an array takes.
+They are read without a step of Python's for each, but where each is a field of its own, as the
+format allows too; what was gathered takes no more memory than it did in the message.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -14,11 +13,9 @@ import numpy as np
 
 from elastic_inference.errors import InvalidRequestError
 from elastic_inference.protocol.tensors import Array, Buffer
-from elastic_inference.protocol.wireformat import BYTES, FIXED32, FIXED64, VARINT, read_varint
+from elastic_inference.protocol.wireformat import BYTES, FIXED32, FIXED64, VARINT, varint
 
 _MASK = (1 << 64) - 1
-# Packed numbers of fewer bytes are read one by one: an array of their own would be larger.
-_FEW = 256
 _PIECE = 1 << 20
 _MAX_VARINT = 10
 # The dtype of each kind of field, which also says its wire type.
@@ -46,13 +43,14 @@ class Numbers:
         kind: a key of `WIRE_OF`.
     """
 
-    __slots__ = ("_fixed", "_kind", "_loose", "_pieces")
+    __slots__ = ("_first", "_fixed", "_kind", "_packed")
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._fixed = _FIXED.get(kind)
-        self._pieces: list[Array] = []
-        self._loose = array("Q")
+        # All of them as if they came packed in one field; of one field alone, where it lies.
+        self._first: Buffer | None = None
+        self._packed = bytearray()
 
     def add(self, wire: int, data: Buffer, body: tuple[int, int]) -> bool:
         """Take the numbers of a field as `wireformat.fields` tells it; False if it holds none.
@@ -60,60 +58,46 @@ class Numbers:
         Raises:
             InvalidRequestError: packed numbers that are cut off.
         """
-        if wire == BYTES:
-            self._add_packed(data, body)
-        elif wire == VARINT and self._fixed is None:
-            self._loose.append(body[0] & _MASK)
-        elif wire == WIRE_OF[self._kind]:
-            self._loose.append(int.from_bytes(data[body[0] : body[1]], "little"))
+        if wire == VARINT and self._fixed is None:
+            self._append(memoryview(varint(body[0] & _MASK)))
+        elif wire in (BYTES, WIRE_OF[self._kind]):
+            packed = data[body[0] : body[1]]
+            if len(packed):
+                self._check(packed)
+                self._append(packed)
         else:
             return False
         return True
 
-    def _add_packed(self, data: Buffer, body: tuple[int, int]) -> None:
-        at, end = body
-        if self._fixed is not None and (end - at) % self._fixed.itemsize:
+    def _check(self, packed: Buffer) -> None:
+        if packed[-1] & 0x80 if self._fixed is None else len(packed) % self._fixed.itemsize:
             raise malformed("packed numbers are cut off")
-        if end - at >= _FEW:
-            self._gather()
-            packed = data[at:end]
-            self._pieces.append(
-                decode_varints(packed)
-                if self._fixed is None
-                else np.frombuffer(packed, self._fixed)
-            )
-        elif self._fixed is not None:
-            size = self._fixed.itemsize
-            for each in range(at, end, size):
-                self._loose.append(int.from_bytes(data[each : each + size], "little"))
-        else:
-            while at < end:
-                value, at = read_varint(data, at, end, malformed)
-                self._loose.append(value & _MASK)
 
-    def _gather(self) -> None:
-        if self._loose:
-            loose = np.array(self._loose, np.uint64)
-            if self._fixed is not None:
-                loose = loose.astype(f"<u{self._fixed.itemsize}").view(self._fixed)
-            self._pieces.append(loose)
-            self._loose = array("Q")
+    def _append(self, packed: Buffer) -> None:
+        if self._first is None:
+            self._first = packed
+            return
+        if not self._packed:
+            self._packed += self._first
+        self._packed += packed
 
     def array(self) -> Array:
         """All of them, in order: bool, int32, int64, uint32, uint64, float32 or float64.
 
         Values too wide for the kind lose their upper bits, as protobuf has it.
+
+        Raises:
+            InvalidRequestError: a number is too long.
         """
-        self._gather()
-        pieces = self._pieces
-        if not pieces:
-            pieces = [np.empty(0, self._fixed or np.uint64)]
-        numbers = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        packed = memoryview(self._packed) if self._packed else self._first or memoryview(b"")
+        if self._fixed is not None:
+            return np.frombuffer(packed, self._fixed)
+        numbers = decode_varints(packed)
         if self._kind == "bool":
             return numbers.astype(np.bool_)
         if self._kind in ("int32", "uint32"):
             return numbers.astype(np.uint32).view(self._kind)
-        return numbers if self._fixed is not None else numbers.view(self._kind)
+        return numbers.view(self._kind)
 
 
 def decode_varints(packed: Buffer) -> Array:
