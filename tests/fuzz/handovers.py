@@ -59,7 +59,7 @@ class Handovers(Target):
         return (
             b"\1" + _CONNECTION, b"\0" + _CONNECTION, b"\3" + _CONNECTION, b"\0{}", b"\1[1]",
             b'\0{"kind":"drain"}', b'\0{"kind":"drain","after":[{"s":1.5}]}', b"\0",
-            b'\0{"kind":"certificate"}',
+            b'\0{"kind":"certificate"}', b'\1{"kind":' + b"[" * 300 + b"]" * 300 + b"}",
         )  # fmt: skip
 
     def run(self, case: bytes) -> None:

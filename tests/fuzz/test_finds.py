@@ -13,6 +13,10 @@ from tests.fuzz.registry import TARGETS, make
 _CHECK = call(3, header_block("/grpc.health.v1.Health/Check"), b"")
 
 FINDS = {
+    "a message that is nested deeply ended the control connection": (
+        "handovers",
+        b"\1" + b"[" * 4000,
+    ),
     "a model with a name that is not UTF-8 was called a failure of the engine": (
         "loads",
         plain().replace(b"graph", b"gr\xffph").replace(b"Relu", b"Re\xffu"),

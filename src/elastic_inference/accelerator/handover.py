@@ -18,6 +18,8 @@ from collections.abc import Callable
 from typing import Any
 
 from elastic_inference.accelerator.sockets import peer_is_allowed
+from elastic_inference.errors import InvalidRequestError
+from elastic_inference.protocol.json_object import parse_object
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +114,6 @@ class Handover:
 
 def _kind_of(message: bytes) -> str:
     try:
-        document = json.loads(message)
-    except ValueError:
+        return str(parse_object(message).get("kind"))
+    except InvalidRequestError:
         return ""
-    return str(document.get("kind")) if isinstance(document, dict) else ""

@@ -13,7 +13,8 @@ import struct
 import threading
 from pathlib import Path
 
-from elastic_inference.errors import UnavailableError
+from elastic_inference.errors import InvalidRequestError, UnavailableError
+from elastic_inference.protocol.json_object import parse_object
 
 _MAX_MESSAGE = 4096
 _HEARD_AT_ONCE = 16
@@ -61,7 +62,7 @@ class ControlConnection:
                     raise ValueError(f"it is not the process {said} that it says it is")
             connection.setblocking(False)
             pidfd = _hold(pid, connection)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, InvalidRequestError) as error:
             connection.close()
             raise UnavailableError(
                 f"No accelerator answers at {path}: {error}.", accelerator_id=accelerator_id
@@ -120,7 +121,7 @@ class ControlConnection:
 
 
 def _pid(hello: bytes, accelerator_id: str) -> int:
-    fields = json.loads(hello or b"{}")
+    fields = parse_object(hello, "What it says")
     if fields["kind"] != "hello" or fields["accelerator_id"] != accelerator_id:
         raise ValueError(f"it is {fields['accelerator_id']!r}")
     return int(fields["pid"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import shutil
 import socket
@@ -17,11 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.accelerator.config import AcceleratorConfig
-from elastic_inference.errors import ConfigurationError, UnavailableError
+from elastic_inference.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    UnavailableError,
+)
 from elastic_inference.fleet import process
 from elastic_inference.fleet.base import Health, Order, Status
 from elastic_inference.fleet.control_connection import ControlConnection
 from elastic_inference.fleet.lock import end_owner
+from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.settings import Limits
 
 _HELLO_TIMEOUT = 1.0
@@ -170,8 +174,8 @@ class Resident:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
             response = connection.getresponse()
             raw = response.read(_MAX_ANSWER)
-            answer: dict[str, Any] = json.loads(raw) if response.status == 200 else {}
-        except (OSError, ValueError, http.client.HTTPException) as error:
+            answer = parse_object(raw, "Its answer") if response.status == 200 else {}
+        except (OSError, ValueError, http.client.HTTPException, InvalidRequestError) as error:
             raise UnavailableError(
                 f"The accelerator does not answer: {error}.", accelerator_id=self.id
             ) from error
