@@ -76,6 +76,18 @@ class TestFloods:
     def test_frames_that_do_nothing(self, wire: Http2Wire, frame: bytes) -> None:
         _drowns(wire, frame)
 
+    def test_what_calls_entail_is_no_flood(self, wire: Http2Wire) -> None:
+        """Clients open windows and measure with pings again and again."""
+        frames = http2.window_update(0, 100) + http2.frame(http2.PING, 0, 0, bytes(8))
+        stream = 1
+        for _ in range(100):
+            for _ in range(50):
+                wire.call(stream)
+                stream += 2
+            wire.send(frames * 100)
+            assert wire.answer(stream - 2)[0]["grpc-status"] == "0"
+        assert is_live(wire, stream)
+
     def test_empty_data(self, wire: Http2Wire) -> None:
         wire.send(wire.headers(1, INFER, token=True))
         _drowns(wire, wire.data(1, b"", end=False))

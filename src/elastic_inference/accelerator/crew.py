@@ -63,6 +63,7 @@ class Crew:
         self._slots: deque[None] = deque([None] * most)
         self._jobs: deque[Job] = deque()
         self._urgent: deque[Job] = deque()
+        self._pressing = 0
         # Who pops its one item is the reader; a deque's methods are atomic.
         self._role: deque[None] = deque((None,))
         self._lock = threading.Lock()
@@ -81,13 +82,15 @@ class Crew:
 
     def submit(self, job: Job) -> None:
         """Have a short job run soon, even if as many run as may; for any thread."""
+        with self._lock:
+            self._pressing += 1
         self._urgent.append(job)
         self.summon(1)
 
     @property
     def busy(self) -> bool:
         """Whether a job runs or waits."""
-        return len(self._slots) < self._most or bool(self._jobs)
+        return len(self._slots) < self._most or bool(self._jobs or self._pressing)
 
     @property
     def neglected(self) -> bool:
@@ -151,7 +154,11 @@ class Crew:
             job = self._urgent.popleft()
         except IndexError:
             return
-        job()
+        try:
+            job()
+        finally:
+            with self._lock:
+                self._pressing -= 1
 
     def _run_one(self) -> None:
         try:

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 # Messages of a conversation that are taken apart before their turn; what comes then lies as it is.
 MOST_WAITING = 16
 _REFILL = 65536
+_DUE = 8
+_DUE_EACH = 4096
 _HEADERS = answer_block()
 
 
@@ -53,11 +55,13 @@ class Calls:
         landing: Landing,
         *,
         room: int,
+        allow: Callable[[int], None],
         forget: Callable[[Stream], None],
     ) -> None:
         """
         Args:
             room: how many bytes a stream may bring before it is given more room.
+            allow: told how many frames that steer are the peer's due for what it was sent.
             forget: takes a stream that is over from the connection.
         """
         self._plane = plane
@@ -65,6 +69,7 @@ class Calls:
         self._writer = writer
         self._landing = landing
         self._room = room
+        self._allow = allow
         self._forget = forget
         self._lock = threading.Lock()
         self._counters: dict[str, Counter] = {}
@@ -246,9 +251,12 @@ class Calls:
         for part in parts:
             size += len(part)
         prefix = message_prefix(size, compressed=encoding != "identity")
-        return self._writer.message(
+        sent = self._writer.message(
             stream, (prefix, *parts), size + PREFIX_LENGTH, block=block, trailers=trailers
         )
+        # Windows opened again, and pings that measure.
+        self._allow(_DUE + sent // _DUE_EACH)
+        return sent
 
     # Failures
 

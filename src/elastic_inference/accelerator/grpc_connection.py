@@ -102,7 +102,13 @@ class GrpcConnection:
         )
         self._writer = Writer(duplex, self.crew.read_on)
         self._calls = Calls(
-            plane, self._grant, self._writer, self._landing, room=_ROOM, forget=self._forget
+            plane,
+            self._grant,
+            self._writer,
+            self._landing,
+            room=_ROOM,
+            allow=self._reader.allow,
+            forget=self._forget,
         )
         self._cut = cut
         self._streams: dict[int, Stream] = {}
