@@ -29,6 +29,7 @@ from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.protocol.protobuf import decode, encode, length_delimited
 from elastic_inference.protocol.tensors import (
     CONTAINERS,
+    MAX_RANK,
     Buffer,
     TensorSpec,
     Value,
@@ -325,12 +326,14 @@ def _fixed(
     message: Buffer, after_id: int, raw_spans: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int, bytes]]:
     """What must be the same; nothing if it is too much to keep."""
+    if len(message) - after_id - sum(end - start for start, end in raw_spans) > _MAX_FIXED:
+        return []
     pieces = []
     at = after_id
     for start, end in (*raw_spans, (len(message), 0)):
         pieces.append((at - after_id, start - after_id, message[at:start].tobytes()))
         at = end
-    return pieces if sum(len(piece) for _, _, piece in pieces) <= _MAX_FIXED else []
+    return pieces
 
 
 def _as_json(document: Mapping[str, Any], raw_spans: Sequence[tuple[int, int]]) -> dict[str, Any]:
@@ -364,7 +367,7 @@ def _input(
     parameters = _parameters(entry)
     parameters.pop("binary_data_size", None)
     contents = entry.get("contents") or {}
-    shape = entry["shape"].array().tolist() if "shape" in entry else []
+    shape = entry["shape"].few(MAX_RANK) if "shape" in entry else []
     found = {
         "name": entry.get("name", ""),
         "datatype": entry.get("datatype", ""),
@@ -373,7 +376,9 @@ def _input(
     }
     if found["datatype"] in CONTAINERS:
         text = str(parameters.pop(ELEMENTS, "[]")).encode()
-        found["elements"] = parse_object(b'{"elements":' + text + b"}", where)["elements"]
+        found["elements"] = parse_object(
+            b'{"elements":' + text + b"}", f"What {where} says of its elements"
+        )["elements"]
     in_region = "shared_memory_region" in parameters
     if contents and (in_region or expect_raw):
         raise InvalidRequestError(f"{where} has its data in two forms.")

@@ -21,7 +21,7 @@ from elastic_inference.protocol.wireformat import BYTES, VARINT, Span, fields, v
 # How many messages, texts or entries of a map one field may repeat.
 MAX_REPEATED = 4096
 # How many fields a message may have, known or not, with those of the messages in it.
-MAX_FIELDS = 1 << 22
+MAX_FIELDS = 1 << 20
 _MASK = (1 << 64) - 1
 _FLOATS = {"float": "<f", "double": "<d"}
 _TOKENS = re.compile(

@@ -99,6 +99,19 @@ class Numbers:
             return numbers.astype(np.uint32).view(self._kind)
         return numbers.view(self._kind)
 
+    def few(self, most: int) -> list[int]:
+        """All of them, where there are a few.
+
+        Raises:
+            InvalidRequestError: there are more than `most`, or one is too long.
+        """
+        numbers: list[int] = []
+        if (len(self._packed) or len(self._first or b"")) <= most * _MAX_VARINT:
+            numbers = self.array().tolist()
+            if len(numbers) <= most:
+                return numbers
+        raise malformed(f"more than {most} numbers follow each other")
+
 
 def decode_varints(packed: Buffer) -> Array:
     """`uint64[n]`: the numbers that lie packed in `packed`.
