@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from onnx import TensorProto
 
 from elastic_inference.protocol import http2
+from tests.accelerator.test_onnxfile import external, with_initializer
 from tests.fuzz.accelerator import Accelerator
 from tests.fuzz.grpc_client import call, header_block
 from tests.fuzz.loads import plain
@@ -12,7 +14,21 @@ from tests.fuzz.registry import TARGETS, make
 
 _CHECK = call(3, header_block("/grpc.health.v1.Health/Check"), b"")
 
+
+def _without_value(tensor: TensorProto) -> TensorProto:
+    tensor.external_data[0].ClearField("value")
+    return tensor
+
+
 FINDS = {
+    "external data without a location passed": (
+        "modelfiles",
+        with_initializer(_without_value(external("x"))),
+    ),
+    "external data in a file named location passed": (
+        "modelfiles",
+        with_initializer(external("location")),
+    ),
     "a message that is nested deeply ended the control connection": (
         "handovers",
         b"\1" + b"[" * 4000,

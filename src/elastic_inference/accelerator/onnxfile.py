@@ -254,10 +254,10 @@ def _tensor(data: Source, span: Span, found: _Found) -> None:
                 f"A tensor's external data has an entry {unknown[:100]!r}, which is not allowed.",
                 next_step="Export the model anew: entries are location, offset, length, checksum.",
             )
-        texts = [text for _, text in parts]
-        if _LOCATION in texts:
+        if _LOCATION in keys:
             # Which of several keys or values wins is the parser's affair: each must be good.
-            found.locations.update(_location(text) for text in texts if text != _LOCATION)
+            texts = [text for key, text in parts if key == 2] or [b""]
+            found.locations.update(map(_location, texts))
 
 
 def _location(raw: bytes) -> str:
