@@ -43,8 +43,7 @@ def clients() -> Iterator[Mapping[str, Infer]]:
         )
         modules = (tritonclient.http, tritonclient.grpc)
         yield {
-            # Each has its own headers: the HTTP client adds to them.
-            way: partial(_infer, module, partial(client.infer, headers=dict(headers)))
+            way: partial(_infer, module, client, headers)
             for way, module, client in zip(WAYS, modules, (http, grpc), strict=True)
         }
 
@@ -60,7 +59,8 @@ def _access() -> dict[str, str]:
 
 def _infer(
     module: Any,
-    infer: Callable[..., Any],
+    client: Any,
+    headers: Mapping[str, str],
     handle: str,
     given: Sequence[tuple[TensorSpec, Any]],
     wanted: Sequence[TensorSpec],
@@ -71,5 +71,6 @@ def _infer(
         made.set_data_from_numpy(np.ascontiguousarray(value).reshape(value.shape))
         inputs.append(made)
     outputs = [module.InferRequestedOutput(spec.name) for spec in wanted]
-    answer = infer(handle, inputs, outputs=outputs)
+    # Each call has headers of its own: the HTTP client adds to them.
+    answer = client.infer(handle, inputs, outputs=outputs, headers=dict(headers))
     return [values.from_triton(answer.as_numpy(spec.name), spec) for spec in wanted]
