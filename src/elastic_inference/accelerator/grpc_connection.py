@@ -152,9 +152,14 @@ class GrpcConnection:
     @property
     def busy(self) -> bool:
         """Whether a call is under way, other than one that only stands by."""
-        return self.crew.busy or any(
-            stream.method is not None and stream.method.kind == "unary" and not stream.over
-            for stream in list(self._streams.values())
+        # In this order: what a job leaves to be sent is there before the job is done.
+        return (
+            self.crew.busy
+            or self._writer.busy
+            or any(
+                stream.method is not None and stream.method.kind == "unary" and not stream.over
+                for stream in list(self._streams.values())
+            )
         )
 
     def overdue(self, now: float) -> bool:

@@ -58,6 +58,11 @@ class Writer:
         self.waiting = 0
         self.closed = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being sent or is about to be."""
+        return bool(self._urgent) or self._sending.locked()
+
     def control(self, frame: bytes) -> None:
         """Send a small frame soon: now, or after what is being sent."""
         self._urgent.append(frame)
