@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import ssl
-import subprocess
-import sys
-import time
 import urllib.parse
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +14,8 @@ import numpy as np
 
 from tests.accelerator.http_client import infer_body, read_output
 from tests.client.models import scaled
+from tests.faults.errors import ClearError
+from tests.faults.tokens import token
 
 if TYPE_CHECKING:
     from tests.faults.worker import Task
@@ -26,10 +24,6 @@ Array = np.ndarray[Any, Any]
 _TIMEOUT = 40.0
 # Weights that make each model of a churning worker an upload of some size.
 _BALLAST = 400_000
-
-
-class ClearError(Exception):
-    """A failure that says what happened, where no error of the tree can: a cut connection."""
 
 
 class Asker(Protocol):
@@ -153,7 +147,7 @@ class WireAsker:
     ) -> tuple[int, dict[str, str], bytes]:
         try:
             if not self._grant:
-                self._grant = self._get_grant()
+                self._grant = token(self._accelerator)
             if self._socket is None:
                 self._socket = self._connect()
             lines = [
@@ -201,18 +195,6 @@ class WireAsker:
             plain.close()
             raise
 
-    def _get_grant(self) -> dict[str, Any]:
-        words = [sys.executable, "-m", "elastic_inference.cli", "token", self._accelerator]
-        done = subprocess.run(
-            [*words, "-o", "json"], capture_output=True, text=True, check=False, timeout=_TIMEOUT,
-            env=dict(os.environ),
-        )  # fmt: skip
-        if done.returncode:
-            time.sleep(0.2)
-            raise ClearError(done.stderr.strip())
-        grant: dict[str, Any] = json.loads(done.stdout)
-        return grant
-
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
@@ -227,9 +209,17 @@ def _refusal(status: int, raw: bytes) -> Exception:
     return RuntimeError(f"{status}: {document}")
 
 
+def _grpc(factors: Sequence[int], task: Task) -> Asker:
+    # gRPC is no small thing to import, and forks badly.
+    from tests.faults.grpc_asker import GrpcAsker
+
+    return GrpcAsker(factors, task)
+
+
 ASKERS: dict[str, Callable[[Sequence[int], Task], Asker]] = {
     "client": ClientAsker,
     "churn": ChurnAsker,
+    "grpc": _grpc,
     "session": SessionAsker,
     "wire": WireAsker,
 }

@@ -30,6 +30,8 @@ from tests.faults.leftovers import Leftovers, remains
 from tests.faults.scoreboard import Score
 
 FAULTS = [*kills.FAULTS, *stops.FAULTS, *cuts.FAULTS, *slows.FAULTS, *fills.FAULTS]
+# What is given back later than this many seconds is told.
+_LONG = 5.0
 _STORE_DISK = 160 << 20
 
 
@@ -76,8 +78,11 @@ class Chaos:
         if row.injected:
             self._guarded(row, lambda: self._settle(self._scores()))
             self._count(row, before, self._scores())
+            at_first, begin = self._leftovers.excess(), time.monotonic()
             over = self._leftovers.settled()
             row.leftovers = len(over)
+            if (took := time.monotonic() - begin) > _LONG:
+                row.notes.append(f"given back after {took:.0f} s: {', '.join(at_first)}")
             row.notes += [f"left over: {each}" for each in over]
             self._leftovers.note()
         row.seconds = time.monotonic() - began
@@ -132,6 +137,7 @@ def set_up(crew: Crew, *, quick: bool) -> None:
     crew.add_worker("a-tls", "a", "client", EI_TRANSPORT="tls")
     crew.add_worker("a-shm", "a", "client", EI_TRANSPORT="shm")
     crew.add_worker("a-wire", "a", "wire")
+    crew.add_worker("a-grpc", "a", "grpc")
     crew.add_worker("a-churn", "a", "churn", EI_TRANSPORT="tls")
     crew.add_instance("b")
     crew.add_worker("b-tls", "b", "client", EI_TRANSPORT="tls")
@@ -139,6 +145,7 @@ def set_up(crew: Crew, *, quick: bool) -> None:
     if not quick:
         crew.add_worker("b-shm", "b", "client", EI_TRANSPORT="auto")
         crew.add_worker("b-wire", "b", "wire")
+        crew.add_worker("b-grpc", "b", "grpc")
         crew.add_application("d", alone=True)
         crew.add_instance("e")
         crew.add_worker("e-tls", "e", "client", EI_TRANSPORT="tls")

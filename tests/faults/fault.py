@@ -8,8 +8,12 @@ from dataclasses import dataclass
 
 from tests.faults.crew import Crew
 
-# The workers that repeat nothing themselves: what cuts their connection fails one request.
-VICTIM = ("a-tls", "a-shm", "a-wire", "a-churn")
+# Everybody on the accelerator that is hurt.
+VICTIM = ("a-tls", "a-shm", "a-wire", "a-grpc", "a-churn")
+# Who repeats nothing: what cuts the connection fails one request.
+WIRE = ("a-wire", "a-grpc")
+# Who needs the control plane for each new token, and does not wait for it.
+WIRES = ("a-wire", "a-grpc", "b-wire", "b-grpc")
 
 
 class UnfitError(Exception):

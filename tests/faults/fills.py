@@ -13,7 +13,7 @@ from pathlib import Path
 from elastic_inference.errors import ElasticInferenceError, InternalError
 from tests.faults import intruder, proc
 from tests.faults.crew import SETTINGS
-from tests.faults.fault import VICTIM, Fault, Scene, UnfitError
+from tests.faults.fault import VICTIM, WIRES, Fault, Scene, UnfitError
 from tests.faults.intruder import Way
 
 _SECONDS = 2.0
@@ -135,7 +135,7 @@ FAULTS = [
     Fault("fill", "files of the accelerator", files_of_the_accelerator, ("a-churn",)),
     Fault("fill", "files of the control plane", files_of_the_control_plane),
     Fault("fill", "descriptors of the accelerator", descriptors_of_the_accelerator, ("a-churn",)),
-    Fault("fill", "descriptors of the control plane", descriptors_of_the_control_plane),
+    Fault("fill", "descriptors of the control plane", descriptors_of_the_control_plane, WIRES),
     Fault("fill", "memory of the accelerator", memory_of_the_accelerator, VICTIM),
     Fault("fill", "connections of the accelerator", connections, quick=True),
     Fault("fill", "silent connections to the endpoint", hellos),

@@ -7,7 +7,7 @@ import signal
 import time
 
 from tests.faults.crew import until
-from tests.faults.fault import Fault, Scene
+from tests.faults.fault import VICTIM, WIRE, WIRES, Fault, Scene
 from tests.faults.proc import ended
 
 
@@ -57,7 +57,7 @@ def control_plane_and_accelerator(scene: Scene) -> None:
 
 def clients(scene: Scene) -> None:
     crew = scene.crew
-    for name in ("a-tls", "a-shm", "a-wire", "a-churn"):
+    for name in VICTIM:
         time.sleep(scene.moment(0.0, 0.1))
         crew.members[name].deaths += 1
         crew.end_worker(name, signal.SIGKILL)
@@ -111,11 +111,11 @@ def application(scene: Scene) -> None:
 
 
 FAULTS = [
-    Fault("kill", "accelerator", accelerator, ("a-wire",), quick=True),
-    Fault("kill", "accelerator, again and again", accelerator_again_and_again, ("a-wire",)),
+    Fault("kill", "accelerator", accelerator, WIRE, quick=True),
+    Fault("kill", "accelerator, again and again", accelerator_again_and_again, WIRE),
     Fault("kill", "accelerator under an application", accelerator_of_an_application),
-    Fault("kill", "control plane", control_plane, quick=True),
-    Fault("kill", "control plane and accelerator", control_plane_and_accelerator, ("a-wire",)),
+    Fault("kill", "control plane", control_plane, WIRES, quick=True),
+    Fault("kill", "control plane and accelerator", control_plane_and_accelerator, WIRES),
     Fault("kill", "clients", clients),
     Fault("kill", "ei run that others use", run_of_others, ("e-tls",)),
     Fault("kill", "ei run", run_with_its_application, ("c", "d")),

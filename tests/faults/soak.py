@@ -2,7 +2,7 @@
 
     SOAK_SECONDS=3600 make soak
 
-Several clients over TLS, shared memory and plain HTTP keep their models while others load
+Several clients over TLS, shared memory, plain HTTP and gRPC keep their models while others load
 models, use them once and drop them. What the processes hold is printed now and then; at the end
 it may not be more than after the warm-up.
 """
@@ -105,6 +105,7 @@ def set_up(crew: Crew) -> None:
         crew.add_worker(f"{group}-tls", group, "client", EI_TRANSPORT="tls", pause=0.01)
         crew.add_worker(f"{group}-shm", group, "client", EI_TRANSPORT="auto", pause=0.01)
         crew.add_worker(f"{group}-wire", group, "wire", pause=0.01)
+        crew.add_worker(f"{group}-grpc", group, "grpc", pause=0.01)
         crew.add_worker(f"{group}-churn", group, "churn", EI_TRANSPORT="auto", pause=0.01)
     crew.add_worker("a-churn-tls", "a", "churn", EI_TRANSPORT="tls", pause=0.01, fresh=7)
 

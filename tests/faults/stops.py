@@ -7,7 +7,7 @@ import signal
 import time
 
 from tests.faults.crew import HANG, LEASE, until
-from tests.faults.fault import Fault, Scene
+from tests.faults.fault import VICTIM, WIRE, WIRES, Fault, Scene
 from tests.faults.kills import kill, replace
 from tests.faults.proc import ended
 
@@ -80,7 +80,7 @@ def control_plane_killed_beside_a_slow_accelerator(scene: Scene) -> None:
 def clients(scene: Scene) -> None:
     """Longer than an accelerator waits for the rest of a request."""
     crew = scene.crew
-    pids = [crew.worker_pid(name) for name in ("a-tls", "a-shm", "a-wire", "a-churn")]
+    pids = [crew.worker_pid(name) for name in VICTIM]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     time.sleep(4.0)
@@ -126,14 +126,22 @@ def run_stopped_and_killed(scene: Scene) -> None:
 
 FAULTS = [
     Fault("stop", "accelerator, briefly", accelerator_briefly, quick=True),
-    Fault("stop", "accelerator, until it counts as dead", accelerator_that_hangs, ("a-wire",)),
-    Fault("stop", "control plane, longer than leases", control_plane),
-    Fault("stop", "accelerator, while the control plane dies",
-          control_plane_killed_beside_a_stopped_accelerator, ("a-wire",)),
-    Fault("stop", "accelerator, amid a new control plane's start",
-          control_plane_killed_beside_a_slow_accelerator),
-    Fault("stop", "clients", clients, ("a-wire",)),
+    Fault("stop", "accelerator, until it counts as dead", accelerator_that_hangs, WIRE),
+    Fault("stop", "control plane, longer than leases", control_plane, WIRES),
+    Fault(
+        "stop",
+        "accelerator, while the control plane dies",
+        control_plane_killed_beside_a_stopped_accelerator,
+        WIRES,
+    ),
+    Fault(
+        "stop",
+        "accelerator, amid a new control plane's start",
+        control_plane_killed_beside_a_slow_accelerator,
+        WIRES,
+    ),
+    Fault("stop", "clients", clients, WIRE),
     Fault("stop", "ei run, briefly", run_briefly),
     Fault("stop", "ei run, longer than its lease", run_for_longer_than_its_lease, ("e-tls",)),
     Fault("stop", "ei run, then kill", run_stopped_and_killed, ("c", "d")),
-]  # fmt: skip
+]

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from elastic_inference.errors import ElasticInferenceError, InternalError
-from tests.faults.askers import ASKERS, Asker, ClearError
+from tests.faults.askers import ASKERS, Asker
+from tests.faults.errors import ClearError
 from tests.faults.scoreboard import Field, Scoreboard
 
 # Floats of FP32 are exact up to here: a factor times a value stays below.
