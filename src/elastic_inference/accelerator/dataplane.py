@@ -35,6 +35,7 @@ from elastic_inference.errors import (
 from elastic_inference.protocol.host import boot_id
 from elastic_inference.protocol.http import response_head
 from elastic_inference.protocol.inference import (
+    VERSION,
     NoRegions,
     parse_infer_request,
     read_inputs,
@@ -43,7 +44,6 @@ from elastic_inference.protocol.inference import (
 from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.protocol.tensors import Buffer
 
-VERSION = "1"
 EXTENSIONS = (
     "binary_tensor_data",
     "model_repository",

@@ -18,6 +18,7 @@ from elastic_inference.errors import InvalidRequestError
 from elastic_inference.protocol.grpc_contents import tensor_from_contents
 from elastic_inference.protocol.grpc_messages import MESSAGES
 from elastic_inference.protocol.inference import (
+    VERSION,
     InferRequest,
     Regions,
     build_request,
@@ -43,7 +44,6 @@ Parts: TypeAlias = "list[Buffer | bytes]"
 
 # What the elements of a sequence, optional or map are: JSON, as in docs/protocol.md.
 ELEMENTS = "elastic_inference_elements"
-VERSION = "1"
 _REQUEST = MESSAGES["ModelInferRequest"]
 _RESPONSE = MESSAGES["ModelInferResponse"]
 _OUTPUT = MESSAGES["InferOutputTensor"]

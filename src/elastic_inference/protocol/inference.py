@@ -33,6 +33,8 @@ from elastic_inference.protocol.tensors import (
     parse_shape,
 )
 
+VERSION = "1"
+"""The one version that a model has."""
 MAX_INPUTS = 4096
 ALIGNMENT = 64
 _MAX_CACHED_RESPONSES = 64
