@@ -9,6 +9,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -217,6 +218,50 @@ class TestSlow:
             wire.call(1, HEALTH_WATCH)
             assert wire.wait_for(http2.DATA).stream == 1
             assert wire.gone()
+
+
+def test_without_a_token_nothing_large_is_taken(wire: Http2Wire) -> None:
+    wire.call(1, message=bytes(20_000))
+    assert wire.answer(1)[0]["grpc-status"] == "8"
+    assert is_live(wire, 3)
+
+
+def test_a_conversation_ends_with_its_token(wire: Http2Wire, served: AcceleratorProcess) -> None:
+    soon = f"Bearer {served.token(lifetime=1.0)}"
+    wire.send(http2.window_update(0, 1 << 30))
+    wire.send(http2.settings_frame({http2.SETTINGS_INITIAL_WINDOW_SIZE: 1 << 30}))
+    wire.send(wire.headers(1, STREAM_INFER, authorization=soon))
+    message = wire.data(1, framed(infer_request("double", X)), end=False)
+    while True:
+        wire.send(message)
+        answer = wire.frame()
+        if answer.kind == http2.HEADERS:
+            fields: dict[Any, Any] = dict(wire.decoder.decode(answer.payload))
+            if answer.flags & http2.END_STREAM:
+                break
+    assert fields["grpc-status"] == "16"
+
+
+def test_what_cut_connections_held_comes_back(served: AcceleratorProcess) -> None:
+    def held() -> tuple[int, int]:
+        return tuple(  # type: ignore[return-value]  # two
+            len(list(Path(f"/proc/{served.pid}/{what}").iterdir())) for what in ("fd", "task")
+        )
+
+    with Http2Wire(served) as wire:
+        assert is_live(wire, 1)
+        # With the thread that looks after these connections, which stays.
+        before = held()
+    request = infer_request("double", np.ones((20_000, 4), np.float32))
+    for at in range(30):
+        with Http2Wire(served) as wire:
+            for stream in (1, 3, 5):
+                wire.call(stream, INFER, request, token=True)
+            wire.send(wire.headers(7, INFER, token=True))
+            wire.send(wire.data(7, framed(request)[: 1000 * at], end=False))
+    until(
+        "all given back", lambda: all(now <= then for now, then in zip(held(), before, strict=True))
+    )
 
 
 def test_a_cancelled_call_is_not_begun(start_accelerator: Start) -> None:

@@ -10,6 +10,7 @@ import base64
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 from elastic_inference.errors import (
@@ -139,7 +140,7 @@ def inflate(message: Buffer, encoding: str, limit: int) -> bytes:
     return inflated
 
 
-def deflate(parts: list[Buffer | bytes], encoding: str) -> bytes:
+def deflate(parts: Sequence[Buffer | bytes], encoding: str) -> bytes:
     """The message of `parts`, compressed."""
     # Tensors compress badly: the fastest level loses little and saves much time.
     deflater = zlib.compressobj(level=1, wbits=_WINDOW_BITS[encoding])
