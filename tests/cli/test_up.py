@@ -249,3 +249,22 @@ def test_a_pool_that_cannot_write_its_state_refuses_and_catches_up(home: Path) -
                 resource.prlimit(pool.pid, resource.RLIMIT_FSIZE, before)
                 assert gone(process)
         assert ei(home, *RUN, "--quiet", "--", "true").returncode == 0
+
+
+def test_a_pool_without_descriptors_watches_on(home: Path) -> None:
+    with up(home, env={"EI_HANG_TIMEOUT": "1s"}) as pool:
+        words = [*EI, *RUN, "--quiet", "--", "sh", "-c", "echo ready; exec sleep 1000"]
+        with program(words, environment(home)) as command:
+            command.wait_for("ready")
+            ((accelerator, pid),) = accelerator_pids(home / "pool").items()
+            before = resource.prlimit(pool.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pool.pid, resource.RLIMIT_NOFILE, (5, before[1]))
+            # As often as would take it for dead, were it its own silence.
+            for _ in range(8):
+                pool.wait_for("cannot be asked how it is")
+            resource.prlimit(pool.pid, resource.RLIMIT_NOFILE, before)
+            (row,) = described(home)
+            assert (row["health"], row["restarts"]) == ("ok", 0)
+            os.kill(pid, signal.SIGKILL)
+            pool.wait_for(f"{accelerator} is impaired")
+            pool.wait_for(f"{accelerator} is ok")

@@ -71,12 +71,16 @@ class Handover:
                 log.warning("Cannot accept a control connection: %s", error)
                 time.sleep(_ACCEPT_PAUSE)
                 continue
-            if peer_is_allowed(control):
-                threading.Thread(
-                    target=self._follow, args=(control,), name="control", daemon=True
-                ).start()
-            else:
-                control.close()
+            try:
+                if peer_is_allowed(control):
+                    threading.Thread(
+                        target=self._follow, args=(control,), name="control", daemon=True
+                    ).start()
+                    continue
+            except (OSError, RuntimeError) as error:
+                # No room for a thread now: the control plane comes again.
+                log.warning("Cannot follow a control connection: %s", error)
+            control.close()
 
     def _follow(self, control: socket.socket) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ accelerator cuts those that have not; it sleeps until the earliest deadline ther
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -86,4 +87,7 @@ class Watchdog:
             except queue.Empty:
                 continue
             if task is not None:
-                threading.Thread(target=task, daemon=True).start()
+                # Without a thread for it what it would tell is told by the connection's end; this
+                # thread must not end of that, since no call would be cut any more.
+                with contextlib.suppress(RuntimeError):
+                    threading.Thread(target=task, daemon=True).start()

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from elastic_inference.errors import ElasticInferenceError
@@ -112,7 +112,8 @@ class Supervisor:
         while not self._closed:
             patience = self._patience()
             for key, _ in self._selector.select(patience):
-                key.data()
+                with self._going_on():
+                    key.data()
             now = time.monotonic()
             late = 0.0 if patience is None else now - awake - patience
             awake = now
@@ -120,7 +121,16 @@ class Supervisor:
                 if late > _LATE:
                     case.last_alive += late
                     case.probe_until += late
-                self._tick(case, now)
+                with self._going_on():
+                    self._tick(case, now)
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """One accelerator's trouble is not the others': nobody else would see them die."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("The watch over an accelerator failed and goes on")
 
     def _patience(self) -> float | None:
         due = []
@@ -180,7 +190,13 @@ class Supervisor:
         case.next_probe = now + self._settings.health_interval
         case.probe_until = now + self._probe_timeout
         case.heard = b""
-        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            _log.warning("%s cannot be asked how it is: %s", case.resident.id, error)
+            # Who was not asked has not been silent.
+            case.last_alive = now
+            return
         probe.setblocking(False)
         try:
             probe.connect(str(case.resident.data_socket))
@@ -237,13 +253,18 @@ class Supervisor:
         def restart() -> None:
             try:
                 case.resident.start()
-            except ElasticInferenceError as error:
-                _log.warning("%s: %s", case.resident.id, error.message)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                why = error.message if isinstance(error, ElasticInferenceError) else repr(error)
+                _log.warning("%s: %s", case.resident.id, why)
                 self._post(lambda: self._restarted(case, serves=False))
             else:
                 self._post(lambda: self._restarted(case, serves=True))
 
-        threading.Thread(target=restart, name="restart", daemon=True).start()
+        try:
+            threading.Thread(target=restart, name="restart", daemon=True).start()
+        except RuntimeError as error:
+            _log.warning("%s: %s", case.resident.id, error)
+            self._restarted(case, serves=False)
 
     def _post(self, call: Callable[[], None]) -> None:
         self._calls.append(call)
