@@ -333,6 +333,25 @@ def test_models_in_use_are_never_evicted(tmp_path: Path) -> None:
     assert store.status(one) == (0, False)
 
 
+def test_models_of_a_process_that_has_ended_give_way(tmp_path: Path) -> None:
+    """Another of the account goes on, and needs the room."""
+    store = BlobStore(tmp_path, Limits(max_store=250_000))
+    code = """
+import sys
+from pathlib import Path
+from elastic_inference.accelerator.store import BlobStore
+from elastic_inference.settings import Limits
+store = BlobStore(Path(sys.argv[1]), Limits())
+for byte in (b"a", b"b"):
+    store.assemble({"m.onnx": store.put(byte * 100_000)})
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert len(list((tmp_path / "models").iterdir())) == 2
+    store.put(b"c" * 100_000)
+    store.put(b"d" * 100_000)
+    assert store.used() <= 250_000
+
+
 def test_a_full_disk_is_told_and_the_part_is_kept(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     folder.mkdir()

@@ -40,6 +40,7 @@ class Space:
         self._blobs, self._unverified, self._partial, self._caches, self._reserved = (
             directory / name for name in ("blobs", "unverified", "partial", "caches", "reserved")
         )
+        self._models = directory / "models"
         self._reserved.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = directory / "space.lock"
 
@@ -98,6 +99,8 @@ class Space:
     def _make_room(self, wanted: int, own: Path | None) -> None:
         items = self._items()
         free = self._limits.max_store - sum(item.size for item in items)
+        if free < wanted:
+            self._forget_dead_models()
         for item in sorted(items, key=lambda item: item.used):
             if free >= wanted:
                 return
@@ -108,6 +111,12 @@ class Space:
                 f"The account's disk space of {self._limits.max_store} bytes is used up.",
                 next_step="Unload models that are not needed; EI_MAX_STORE sets the limit.",
             )
+
+    def _forget_dead_models(self) -> None:
+        """Take away the links of ended processes' models, which keep blobs from giving way."""
+        with suppress(FileNotFoundError):
+            for path in self._models.iterdir():
+                remove_unlocked(path, path)
 
     def _items(self) -> list[_Item]:
         found = []
