@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import pytest
 from onnx import TensorProto
+from tritonclient.grpc import service_pb2
 
 from elastic_inference.protocol import http2
 from tests.accelerator.test_onnxfile import external, with_initializer
 from tests.fuzz.accelerator import Accelerator
 from tests.fuzz.grpc_client import call, header_block
 from tests.fuzz.loads import plain
+from tests.fuzz.parsers import joined
 from tests.fuzz.registry import TARGETS, make
 
 _CHECK = call(3, header_block("/grpc.health.v1.Health/Check"), b"")
+
+
+def _nameless() -> bytes:
+    asked = service_pb2.ModelInferRequest(model_name="float")
+    parameters = asked.inputs.add(name="x", datatype="FP32", shape=[4]).parameters
+    parameters["shared_memory_region"].string_param = ""
+    parameters["shared_memory_byte_size"].int64_param = 16
+    return bytes(asked.SerializeToString())
 
 
 def _without_value(tensor: TensorProto) -> TensorProto:
@@ -20,7 +30,31 @@ def _without_value(tensor: TensorProto) -> TensorProto:
     return tensor
 
 
+_NAMELESS = {"shared_memory_region": "", "shared_memory_byte_size": 16}
+
 FINDS = {
+    "shared memory without a name was looked for in the body, where what came before lay": (
+        "inferences",
+        b"\0"
+        + joined(
+            {
+                "inputs": [
+                    {
+                        "name": "x",
+                        "datatype": "FP32",
+                        "shape": [4],
+                        "parameters": {**_NAMELESS, "shared_memory_offset": 512},
+                    }
+                ],
+                "parameters": {"binary_data_output": True},
+            },
+            b"",
+        ),
+    ),
+    "shared memory without a name was looked for among gRPC's raw contents": (
+        "calls",
+        b"\0" + _nameless(),
+    ),
     "external data without a location passed": (
         "modelfiles",
         with_initializer(_without_value(external("x"))),

@@ -227,6 +227,10 @@ def _check_region(parameters: Mapping[str, Any], where: str) -> None:
             f"The parameters of {where} need both of shared_memory_region and "
             "shared_memory_byte_size, or neither."
         )
+    region = parameters.get("shared_memory_region", "none")
+    if not isinstance(region, str) or not region:
+        # Without a name it would be taken for the body, at an offset of the caller's.
+        raise InvalidRequestError(f"The shared_memory_region of {where} must be a name.")
 
 
 def _name_of(entry: Any, what: str) -> str:
