@@ -19,6 +19,8 @@ from tests.fuzz.mutations import mutate_bytes, mutate_http
 from tests.fuzz.parsers import hello, joined, mutate_joined, split
 from tests.fuzz.target import Target
 
+# Like nothing that lies elsewhere.
+_MEMORY = X.tobytes() + b"\x5a\xa5" * 2040
 _GRANTED, _KNOWN_FIRST, _KNOWN_LAST, _IN_TWO = 1, 2, 4, 8
 
 
@@ -125,9 +127,7 @@ class Inferences(OnAccelerator):
         model = DOCUMENTS[(case[0] if case else 0) % len(DOCUMENTS)][0]
         raw, data = split(case[1:])
         # The same input wherever the last case left its output.
-        self._memory[:] = bytes(4096)
-        self._memory[:16] = X.tobytes()
-        memory = bytes(self._memory)
+        self._memory[:] = memory = _MEMORY
         asked = inference(model, raw, data)
         similar = self._valid.get(len(asked))
         if similar is not None:
