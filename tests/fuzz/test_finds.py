@@ -48,7 +48,7 @@ FINDS = {
                 ],
                 "parameters": {"binary_data_output": True},
             },
-            b"",
+            bytes(16),
         ),
     ),
     "shared memory without a name was looked for among gRPC's raw contents": (
