@@ -30,11 +30,14 @@ from tests.processes import AcceleratorProcess
 LARGE = np.random.default_rng(4).random((2_000, 4), np.float32)
 
 
-def known_bytes(array: np.ndarray[Any, Any], model: str = "victim") -> bytes:
-    """A request as it is recognised: no token, the same but for its tensors."""
+def known_bytes(
+    array: np.ndarray[Any, Any], model: str = "victim", token: str | None = None
+) -> bytes:
+    """A request as it is recognised: the same but for its tensors, with or without a token."""
     body, length = infer_body(array)
+    shown = "" if token is None else f"Authorization: Bearer {token}\r\n"
     head = (
-        f"POST /v2/models/{model}/infer HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
+        f"POST /v2/models/{model}/infer HTTP/1.1\r\n{shown}Content-Length: {len(body)}\r\n"
         f"Inference-Header-Content-Length: {length}\r\n\r\n"
     )
     return head.encode() + body
@@ -130,6 +133,74 @@ class TestBytes:
             chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
             wire.send(head + chunks + b"0\r\n\r\n")
             assert np.array_equal(result(wire), array * 3)
+
+
+@pytest.mark.usefixtures("bystander")
+class TestTokenInEachRequest:
+    """As tritonclient and others send them."""
+
+    def test_it_is_recognised_and_answered(
+        self, served: AcceleratorProcess, transport: str
+    ) -> None:
+        token = served.token()
+        with Wire(served, unix=transport == "unix") as wire:
+            for number in range(5):
+                wire.send(known_bytes(X + number, token=token))
+                assert np.array_equal(result(wire), (X + number) * 3)
+
+    def test_it_opens_no_other_connection(self, served: AcceleratorProcess) -> None:
+        token = served.token()
+        with Wire(served) as wire, Wire(served) as stranger:
+            for _ in range(3):
+                wire.send(known_bytes(X, token=token))
+                assert np.array_equal(result(wire), X * 3)
+            stranger.send(known_bytes(X))
+            assert stranger.answer()[0] == 401
+            wire.send(known_bytes(X))
+            assert np.array_equal(result(wire), X * 3)
+
+    def test_it_ends_with_its_time(self, served: AcceleratorProcess) -> None:
+        token = served.token(lifetime=1.0)
+        with Wire(served) as wire:
+            for _ in range(3):
+                wire.send(known_bytes(X, token=token))
+                assert np.array_equal(result(wire), X * 3)
+
+            def refused() -> bool:
+                wire.send(known_bytes(X, token=token))
+                return wire.answer()[0] == 401
+
+            until("the token expired", refused)
+            wire.send(known_bytes(X, token=served.token()))
+            assert np.array_equal(result(wire), X * 3)
+
+    def test_another_that_is_valid_does_not_lengthen_it(self, served: AcceleratorProcess) -> None:
+        short, long = served.token(lifetime=1.0), served.token()
+        with Wire(served) as wire:
+            for _ in range(3):
+                wire.send(known_bytes(X, token=short))
+                assert np.array_equal(result(wire), X * 3)
+
+            def refused() -> bool:
+                wire.send(known_bytes(X, token=long))
+                assert np.array_equal(result(wire), X * 3)
+                wire.send(known_bytes(X, token=short))
+                return wire.answer()[0] == 401
+
+            until("the short one expired", refused)
+            wire.send(known_bytes(X, token=long))
+            assert np.array_equal(result(wire), X * 3)
+
+    def test_one_byte_of_it_matters(self, served: AcceleratorProcess) -> None:
+        token = served.token()
+        with Wire(served) as wire:
+            for at in (4, len(token) // 2, len(token) - 1):
+                for _ in range(2):
+                    wire.send(known_bytes(X, token=token))
+                    assert np.array_equal(result(wire), X * 3)
+                other = "A" if token[at] != "A" else "B"
+                wire.send(known_bytes(X, token=token[:at] + other + token[at + 1 :]))
+                assert wire.answer()[0] == 401
 
 
 def optional() -> bytes:

@@ -118,8 +118,9 @@ class Connection:
         self._grant = Grant(channel, plane)
         self._counters: dict[str, Counter] = {}
         self._repeat: Repeat | None = None
-        # The request's head, if it may be remembered.
+        # The request's head, if it may be remembered, and its authorisation.
         self._first = b""
+        self._shown: bytes | None = None
         self.busy = False
 
     def serve(self) -> None:
@@ -158,10 +159,10 @@ class Connection:
             self._fail(error, close=True)
             return False
         try:
-            self._authorise(head, authorization)
+            self._shown = self._authorise(head, authorization)
         except ElasticInferenceError as error:
             return self._refuse(head, error)
-        self._first = raw + b"\r\n\r\n" if authorization is None and head.is_usual else b""
+        self._first = raw + b"\r\n\r\n" if head.is_usual else b""
         if head.is_plain_infer:
             return self._infer_plain(head, head.content_length or 0)
         return self._other(head)
@@ -169,8 +170,10 @@ class Connection:
     def _still_holds(self, repeat: Repeat) -> bool:
         """Whether what was allowed and loaded then is so now."""
         try:
+            grant = self._grant
             return (
-                time.monotonic() < self._grant.expires
+                time.monotonic() < grant.expires
+                and (repeat.authorization is None or repeat.authorization == grant.authorization)
                 and self._plane.ready
                 and self._plane.models.get(repeat.name) is repeat.entry
             )
@@ -222,8 +225,11 @@ class Connection:
         repeat.counter.count(*times, computed, size, repeat.body)
         return True
 
-    def _authorise(self, head: RequestHead, authorization: bytes | None) -> None:
+    def _authorise(self, head: RequestHead, authorization: bytes | None) -> bytes | None:
         """Check the request's token, or the grant that the connection has.
+
+        Returns:
+            The request's Authorization, if it has one.
 
         Raises:
             AuthenticationError: there is no valid token.
@@ -238,6 +244,7 @@ class Connection:
             self._grant.show(authorization)
         if head.path not in _OPEN_PATHS:
             self._grant.check(head.headers.get(b"ei-client"))
+        return authorization
 
     def _body_of(self, head: RequestHead) -> ChannelBody:
         limits = self._limits
@@ -321,6 +328,7 @@ class Connection:
                 head_length=len(self._first),
                 total=total,
                 whole=total <= self.channel.head_read,
+                authorization=self._shown,
                 head=head,
                 request=request,
                 name=name,

@@ -16,18 +16,19 @@ class Grant:
     """The rights of one connection, which last until its token expires.
 
     Attributes:
+        authorization: the Authorization that it follows from; b"" before there was one.
         claims: of the last token that was valid; None before there was one.
         expires: monotonic time at which it ends.
         session: the client process; an anonymous one until a request names it.
         regions: the shared memory that the connection's requests may name.
     """
 
-    __slots__ = ("_authorization", "_channel", "_plane", "claims", "expires", "regions", "session")
+    __slots__ = ("_channel", "_plane", "authorization", "claims", "expires", "regions", "session")
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
-        self._authorization = b""
+        self.authorization = b""
         self.claims: Claims | None = None
         self.expires = 0.0
         self.session: ClientSession = plane.clients.anonymous()
@@ -42,7 +43,7 @@ class Grant:
         Raises:
             AuthenticationError: it is no valid token; an earlier one goes on to hold.
         """
-        if authorization == self._authorization:
+        if authorization == self.authorization:
             return
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
@@ -51,7 +52,7 @@ class Grant:
         claims = verify(self._plane.token_key, token.strip(), self._plane.id, now)
         self.expires = time.monotonic() + claims.expires - now
         self.claims = claims
-        self._authorization = authorization
+        self.authorization = authorization
 
     def check(self, client: bytes | None) -> None:
         """Whether a request may be served now; `client` is who it says it comes from.

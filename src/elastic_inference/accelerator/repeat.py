@@ -2,8 +2,9 @@
 
 An application calls one model with one shape again and again. Its requests are then recognised
 by their first bytes, and all that follows from those is known: where the tensors are, which
-model runs, how the answer begins. A request that carries an authorisation is never remembered;
-the connection's grant is checked each time.
+model runs, how the answer begins. The connection's grant is checked each time. Of requests that
+carry an authorisation only those with the one that the grant follows from are recognised, on this
+connection alone; to it they say no more than requests without.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Repeat:
         head_length: how many of them are not the body's.
         total: how many bytes the request has.
         whole: it is so small that it usually comes in one piece.
+        authorization: what the request shows, or None.
         name: the model's, as the request says it.
         entry: the model that this name stood for.
         shapes: of the outputs.
@@ -50,6 +52,7 @@ class Repeat:
     head_length: int
     total: int
     whole: bool
+    authorization: bytes | None
     head: RequestHead
     request: InferRequest
     name: str
