@@ -97,6 +97,9 @@ def _row(cells: tuple[Any, ...]) -> None:
 def _run(name: str, cases: int, seed: int, folder: Path) -> Outcome:
     folder.mkdir()
     log = folder / "log"
+    # What a process that dies leaves behind goes with the folder.
+    temporary = folder / "tmp"
+    temporary.mkdir()
     with log.open("wb") as output:
         status = subprocess.call(
             [
@@ -106,6 +109,7 @@ def _run(name: str, cases: int, seed: int, folder: Path) -> Outcome:
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": str(temporary)},
         )
     text = log.read_text("utf-8", "replace")
     summary = folder / "summary.json"
