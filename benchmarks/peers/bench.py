@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -146,13 +147,15 @@ def main() -> int:
         if program is None:
             return 1
         settings = Settings.of(directory, program, quick=arguments.quick)
+        # Servers of several processes get more of a busy machine than those of one.
+        load = f"{os.getloadavg()[0]:.1f}"
         figures = _measure_all(settings, program, arguments)
     results = report(figures)
     for table in results:
         print(table.markdown(), "\n", flush=True)
     sizes = {peer.environment: size_mib(peer.environment) for peer in PEERS.values()}
     print("MiB on disk:", ", ".join(f"{each} {size}" for each, size in sizes.items()))
-    about = machine()
+    about = {**machine(), "load average before": load}
     if arguments.json is not None:
         text = json.dumps({"machine": about, "figures": asdict(figures)}, indent=1)
         arguments.json.write_text(text, encoding="utf-8")

@@ -77,7 +77,7 @@ def _row(figure: Figure, reference: Figure | None) -> Sequence[object]:
         figure.title,
         one.p50_us / 1000,
         slower,
-        many.p50_us / 1000 if many else None,
+        many.p50_us / 1000 if many else figure.reason or None,
         many.p99_us / 1000 if many else None,
         many.requests_per_second if many else None,
         fewer,

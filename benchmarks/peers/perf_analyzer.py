@@ -215,6 +215,7 @@ def main() -> int:
     except UnavailableError as error:
         print(f"No perf_analyzer: {error}")
         return 1
+    load = f"{os.getloadavg()[0]:.1f}"
     curves = _measure(tool, [WORKLOADS[name] for name in chosen], quick=arguments.quick)
     if not any(curve.title == ours.HTTP and curve.points for curve in curves):
         return 1
@@ -224,7 +225,7 @@ def main() -> int:
     whole = arguments.workloads == ",".join(_WORKLOADS) and not arguments.quick
     output = arguments.output or (DOCUMENT if whole else None)
     if output is not None:
-        write(output, machine(), {SECTION: results})
+        write(output, {**machine(), "load average before": load}, {SECTION: results})
     return 0
 
 

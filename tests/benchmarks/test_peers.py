@@ -163,6 +163,7 @@ def _figures() -> Figures:
                 Figure(ours.HTTP, Sample(20.0, 30.0, 40_000.0), Sample(200.0, 900.0, 30_000.0)),
                 Figure("Triton, HTTP", Sample(90.0, 99.0, 9_000.0), Sample(800.0, 900.0, 9_000.0)),
                 Figure("Other, HTTP", Sample(70.0, 99.0, 9_000.0), Sample(800.0, 900.0, 12_000.0)),
+                Figure("Half, HTTP", Sample(70.0, 99.0, 9_000.0), reason="failed with 8: cut off"),
                 Figure("KServe, <gRPC>", reason="set-up failed: no wheel"),
             ]
         }
@@ -187,6 +188,7 @@ def test_what_could_not_be_measured_is_a_line_that_says_why() -> None:
     assert all(len(row) == len(table.columns) for row in table.rows)
     text = table.markdown()
     assert "| Other, HTTP | 0.07 | 3.5 | 0.8 | 0.9 | 12,000 | 2.5 |" in text
+    assert "| Half, HTTP | 0.07 | 3.5 | failed with 8: cut off | - | - | - |" in text
     assert "| KServe, <gRPC> | set-up failed: no wheel | - | - | - | - | - |" in text
 
 
