@@ -352,6 +352,28 @@ for byte in (b"a", b"b"):
     assert store.used() <= 250_000
 
 
+def test_the_folder_of_a_model_is_made_while_dead_ones_are_taken_away(tmp_path: Path) -> None:
+    """One that was just made is not locked yet, and looks like one that was left behind."""
+    store = BlobStore(tmp_path, Limits())
+    digest = store.put(b"x")
+    over = threading.Event()
+
+    def sweep() -> None:
+        while not over.is_set():
+            store._space._forget_dead_models()
+
+    sweeper = threading.Thread(target=sweep)
+    sweeper.start()
+    try:
+        for _ in range(300):
+            held = store.assemble({"f": digest})
+            assert (held.directory / "f").read_bytes() == b"x"
+            held.release()
+    finally:
+        over.set()
+        sweeper.join()
+
+
 def test_a_full_disk_is_told_and_the_part_is_kept(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     folder.mkdir()

@@ -153,7 +153,9 @@ def main(words: list[str]) -> int:
     board = Scoreboard(Path(task.board))
     asker = _begin(lambda: ASKERS[task.kind](factors(task.number, task.models), task), board)
     worker = Worker(task, asker)
-    signal.signal(signal.SIGTERM, worker.end)
+    if task.kind != "session":
+        # An application ends as most do, amid whatever it waits for.
+        signal.signal(signal.SIGTERM, worker.end)
     worker.run()
     return 0
 

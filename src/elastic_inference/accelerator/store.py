@@ -220,11 +220,14 @@ class BlobStore:
         while True:
             directory = self._models / secrets.token_hex(16)
             directory.mkdir(mode=0o700)
-            lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
             fcntl.flock(lock, fcntl.LOCK_SH)
             if directory.exists():
                 return Assembled(directory, 0, lock)
-            # Another process took it for one that was left behind, before it was locked.
+            # Another took it for one that was left behind, before it was locked.
             os.close(lock)
 
     @contextmanager
