@@ -119,21 +119,18 @@ class Space:
                 remove_unlocked(path, path)
 
     def _items(self) -> list[_Item]:
-        found = []
-        for folder in (self._blobs, self._unverified):
-            for path in folder.iterdir():
-                with suppress(FileNotFoundError):
-                    seen = path.stat()
-                    found.append(_Item(path, seen.st_size, seen.st_mtime))
-        for path in self._partial.iterdir():
-            with suppress(FileNotFoundError):
-                seen = path.stat()
-                size = max(seen.st_size, self._reservation(path))
-                found.append(_Item(path, size, seen.st_mtime))
+        found = [
+            _Item(path, seen.st_size, seen.st_mtime)
+            for folder in (self._blobs, self._unverified)
+            for path, seen in _files(folder)
+        ]
+        for path, seen in _files(self._partial):
+            size = max(seen.st_size, self._reservation(path))
+            found.append(_Item(path, size, seen.st_mtime))
         for path in self._caches.iterdir():
             with suppress(OSError):
-                sizes = [file.stat().st_size for file in path.iterdir()]
-                found.append(_Item(path, sum(sizes), (path / LOCK).stat().st_mtime))
+                size = sum(seen.st_size for _, seen in _files(path))
+                found.append(_Item(path, size, (path / LOCK).stat().st_mtime))
         return found
 
     def _reservation(self, partial: Path) -> int:
@@ -159,6 +156,14 @@ class Space:
                 return False
             path.unlink()
         return True
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The files in a folder that may change meanwhile. A store may have thousands."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                yield Path(entry.path), entry.stat(follow_symlinks=False)
 
 
 def remove_unlocked(path: Path, lock_path: Path) -> bool:
