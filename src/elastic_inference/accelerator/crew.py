@@ -25,7 +25,7 @@ LONG = 0.0005
 _TICK = 0.005
 _SLEEP_AFTER = 20
 _REST = 10.0
-_SHARE = 0.25
+_RISE = 1 / 64
 
 
 class Crew:
@@ -175,7 +175,10 @@ class Crew:
         finally:
             self._slots.append(slot)
         self.calls += 1
-        self._typical += (time.monotonic() - began - self._typical) * _SHARE
+        took = time.monotonic() - began
+        # Waiting for a processor makes short calls long now and then, and no long one short; so
+        # the shortest of late tells.
+        self._typical = min(took, self._typical + (took - self._typical) * _RISE)
 
     def _rest(self, seconds: float) -> bool:
         """Wait to be summoned; False if nobody did."""
