@@ -5,7 +5,8 @@ FUZZ_TARGET=connections,loads FUZZ_CASES=50000 FUZZ_SEED=7 make fuzz
 python -m tests.fuzz --repeat TARGET FILE      tries one case again
 
 Each target has a process of its own, in which its cases are guided by what they reach. What they
-found to be of interest is said to an accelerator process again at the end. Cases that fail are
+found to be of interest is tried thousands of times more to see whether memory grows, and said to
+an accelerator process at the end. Cases that fail are
 kept in the folder for temporary files, and nothing else is.
 """
 
@@ -28,7 +29,6 @@ from tests.fuzz.real import RealAccelerator
 from tests.fuzz.registry import ON_ACCELERATOR, PARSERS, TARGETS, make
 
 _MILLION = 1_000_000
-_MIB = 1 << 20
 _COVERAGE = re.compile(r"cov: (\d+) .*?corp: (\d+)/")
 _WIDTHS = (13, 10, 9, 15, 8, 15, 12)
 _TITLES = ("target", "cases", "cases/s", "edges", "corpus", "memory MiB", "slowest ms")
@@ -100,6 +100,7 @@ def _run(name: str, cases: int, seed: int, folder: Path) -> Outcome:
     # What a process that dies leaves behind goes with the folder.
     temporary = folder / "tmp"
     temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
     with log.open("wb") as output:
         status = subprocess.call(
             [
@@ -109,12 +110,22 @@ def _run(name: str, cases: int, seed: int, folder: Path) -> Outcome:
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "TMPDIR": str(temporary)},
+            env=environment,
         )
     text = log.read_text("utf-8", "replace")
     summary = folder / "summary.json"
     if status or not summary.exists():
         return _failed(name, folder, text)
+    leaks = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.leaks", name, str(folder / "corpus")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    if leaks.returncode:
+        return _failed(name, folder, leaks.stdout + leaks.stderr)
     said = json.loads(summary.read_text("utf-8"))
     coverage = _COVERAGE.findall(text)
     first, last = coverage[0], coverage[-1]
@@ -122,7 +133,7 @@ def _run(name: str, cases: int, seed: int, folder: Path) -> Outcome:
         (
             name, said["cases"], f"{said['cases'] / said['seconds']:.0f}",
             f"{first[0]} > {last[0]}", last[1],
-            f"{said['memory_before'] / _MIB:.0f} > {said['memory_after'] / _MIB:.0f}",
+            leaks.stdout.strip(),
             f"{said['slowest'] * 1000:.0f}",
         )
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -71,6 +72,12 @@ def accepted(call: Callable[..., T], *arguments: Any) -> T | None:
         raise
     except ElasticInferenceError:
         return None
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * mmap.PAGESIZE
 
 
 def count_entries(folder: Path) -> int:

@@ -24,11 +24,8 @@ from typing import Any
 
 import atheris
 
-_MIB = 1 << 20
 # Of one case, in seconds.
 _TIMEOUT = 60
-# Of all cases together, in bytes.
-_MOST_GROWTH = 128 * _MIB
 
 
 @dataclass(slots=True)
@@ -39,15 +36,13 @@ class Summary:
         cases: how many were tried.
         seconds: for all of them.
         slowest: seconds of the slowest case.
-        memory_before, memory_after: resident bytes after the seeds and at the end.
+        slowest_case: that case, as hex.
     """
 
     cases: int = 0
     seconds: float = 0.0
     slowest: float = 0.0
     slowest_case: str = ""
-    memory_before: int = 0
-    memory_after: int = 0
 
 
 class Run:
@@ -77,8 +72,6 @@ class Run:
         self._peak = peak
         if summary.cases % self._target.settle_every == 0:
             self._target.settle()
-        if summary.cases == max(self._cases // 10, 100):
-            summary.memory_before = _resident()
         if summary.cases >= self._cases:
             self._end()
 
@@ -86,10 +79,6 @@ class Run:
         summary = self._summary
         summary.seconds = time.monotonic() - self._began
         self._target.settle()
-        summary.memory_after = _resident()
-        grown = summary.memory_after - summary.memory_before
-        if summary.memory_before and grown > _MOST_GROWTH:
-            raise MemoryError(f"memory grew by {grown} bytes")
         self._target.close()
         if self._accelerator is not None:
             self._accelerator.close()
@@ -97,11 +86,6 @@ class Run:
         sys.stderr.flush()
         # libFuzzer itself ends when its own count is reached, without a word to Python.
         os._exit(0)
-
-
-def _resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    return pages * resource.getpagesize()
 
 
 def _mutator(target: Any) -> Callable[[bytes, int, int], bytes]:
