@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -125,8 +126,10 @@ def test_a_second_one_on_the_same_directory_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pool.sqlite").write_bytes(b"not a database, whatever its name says" * 100)
-    with pytest.raises(ConfigurationError, match="Cannot open the pool's state"):
+    with pytest.raises(ConfigurationError, match="Cannot open the pool's state") as refused:
         Store(tmp_path)
+    assert _open_files(tmp_path) == []
+    assert "--state DIR" in refused.value.next_step
 
 
 def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:
@@ -134,5 +137,17 @@ def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "pool.sqlite") as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(ConfigurationError, match="newer version"):
+    with pytest.raises(ConfigurationError, match="newer version") as refused:
         Store(tmp_path)
+    assert _open_files(tmp_path) == []
+    assert "--state DIR" in refused.value.next_step
+
+
+def _open_files(directory: Path) -> list[Path]:
+    """What this process has open in a directory."""
+    targets = []
+    for link in Path("/proc/self/fd").iterdir():
+        # The descriptor that lists them is closed by now.
+        with contextlib.suppress(FileNotFoundError):
+            targets.append(link.readlink())
+    return [each for each in targets if each.is_relative_to(directory)]

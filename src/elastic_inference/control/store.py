@@ -112,16 +112,18 @@ class Store:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            os.close(self._lock_file)
+            raise _cannot_open(path, error) from error
+        try:
             self._database.row_factory = sqlite3.Row
             self._prepare()
-        except (OSError, sqlite3.Error, ConfigurationError) as error:
-            os.close(self._lock_file)
-            if isinstance(error, ConfigurationError):
-                raise
-            raise ConfigurationError(
-                f"Cannot open the pool's state {path}: {error}.",
-                next_step="Name another directory with --state DIR.",
-            ) from error
+        except sqlite3.Error as error:
+            self.close()
+            raise _cannot_open(path, error) from error
+        except ConfigurationError:
+            self.close()
+            raise
 
     def _prepare(self) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
@@ -260,6 +262,13 @@ def _clear_errors() -> Iterator[None]:
             f"The control plane cannot use its state: {error}.",
             next_step="See to the disk where it lies (ei up says where), then repeat.",
         ) from error
+
+
+def _cannot_open(path: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"Cannot open the pool's state {path}: {error}.",
+        next_step="Name another directory with --state DIR.",
+    )
 
 
 def _instance(row: sqlite3.Row) -> Instance:
