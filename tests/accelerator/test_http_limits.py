@@ -35,6 +35,26 @@ class TestLimits:
             )
             assert error_of(answer)[0] == 413, "a bomb is not unpacked"
 
+    @pytest.mark.parametrize("kind", ["plain", "chunked"])
+    def test_whoever_sends_all_before_reading_sees_why(
+        self, start_accelerator: object, kind: str
+    ) -> None:
+        """More than the sockets hold, so that an accelerator that hung up would be noticed."""
+        process = _limited(start_accelerator, max_body=8 << 20)
+        body = bytes(24 << 20)
+        with Wire(process) as wire:
+            if kind == "plain":
+                answer = wire.request("POST", "/v2/models/m/infer", body)
+            else:
+                wire.send(
+                    b"POST /v2/models/m/infer HTTP/1.1\r\nAuthorization: Bearer %b\r\n"
+                    b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+                    % (process.token().encode(), len(body), body)
+                )
+                answer = wire.answer()
+            assert error_of(answer)[0] == 413
+            assert wire.closed()
+
     def test_connections(self, start_accelerator: object) -> None:
         process = _limited(start_accelerator, max_connections=3)
         wires = [Wire(process) for _ in range(3)]

@@ -78,13 +78,14 @@ def test_inputs_are_given_by_shape_or_file(short_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nothing.onnx"], "There is no file nothing.onnx"),
-        (["MODEL", "--runs", "0"], "--runs is a number from 1 to 1000"),
+        (["nothing.onnx"], "There is no file 'nothing.onnx'"),
+        (["MODEL", "--runs", "0"], "it is a number from 1 to 1000"),
+        (["MODEL", "--picture", "/nowhere/p.svg"], "its folder is not there"),
         (["MODEL", "--accelerator", "eia9.huge"], "Unknown accelerator type 'eia9.huge'"),
         (["MODEL", "--accelerator", "eia-" + "0" * 32], "No pool runs"),
         (["MODEL", "--input", "image"], "is not NAME=SHAPE or NAME=FILE.npy"),
         (["MODEL", "--input", "nobody=1"], "The model has no input 'nobody'; it has: x"),
-        (["MODEL", "--input", "x=nothing.npy"], "is neither a shape nor a .npy file"),
+        (["MODEL", "--input", "x=nothing.npy"], "is neither a shape nor a file"),
         (["MODEL", "--input", "x=1,2,3"], "expected FP32"),
         (["NO MODEL"], "not an ONNX model"),
     ],

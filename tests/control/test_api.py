@@ -8,11 +8,13 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from elastic_inference.control.certificates import Authority
 from elastic_inference.control.client import ControlClient
 from elastic_inference.control.pointer import Pointer
 from elastic_inference.control.pool import Pool
@@ -207,6 +209,28 @@ def test_malformed_bodies_are_answered(
     answered, answer = post(pool.pointer, body, {"X-Amz-Target": target})
     assert answered == status
     assert why in answer["error"]
+
+
+def test_a_client_of_accelerators_is_told_that_this_is_the_pool(pool: Pool) -> None:
+    url = urlsplit(pool.pointer.endpoint)
+    context = ssl.create_default_context(cafile=pool.pointer.ca)
+    for method in ("GET", "HEAD"):
+        connection = http.client.HTTPSConnection(url.hostname or "", url.port, context=context)
+        connection.request(method, "/v2/health/live")
+        response = connection.getresponse()
+        body = response.read()
+        assert response.status == 404
+        assert method == "HEAD" or "ei token" in json.loads(body)["next_step"]
+        connection.close()
+
+
+def test_a_pool_that_cannot_be_trusted_is_told_apart(pool: Pool, tmp_path: Path) -> None:
+    missing = replace(pool.pointer, ca=str(tmp_path / "no.pem"))
+    with pytest.raises(UnavailableError, match=r"cannot be read from .*no\.pem"):
+        ControlClient(missing, 5.0).call("DescribeInstances", {})
+    another = Authority.open(tmp_path)
+    with pytest.raises(UnavailableError, match="no certificate of the pool's authority"):
+        ControlClient(replace(pool.pointer, ca=str(another.path)), 5.0).call("X", {})
 
 
 def test_many_requests_on_one_connection(pool: Pool) -> None:

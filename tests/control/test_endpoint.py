@@ -19,6 +19,7 @@ from elastic_inference.errors import ConfigurationError, InvalidRequestError, Un
 
 StartPool = Callable[..., Pool]
 PATIENCE = 60.0
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -72,12 +73,21 @@ def test_no_byte_of_an_accelerators_connection_stays_with_the_endpoint(pool: Poo
 
 @pytest.mark.parametrize(
     "first_bytes",
-    [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00", b"\x00"],
+    [b"HELO x\r\n", b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00", b"\x00"],
 )
 def test_what_is_not_tls_is_closed(pool: Pool, first_bytes: bytes) -> None:
     connection = dial(pool)
     connection.sendall(first_bytes)
     assert closed(connection)
+
+
+@pytest.mark.parametrize("first_bytes", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", PREFACE])
+def test_http_without_tls_is_told_so(pool: Pool, first_bytes: bytes) -> None:
+    with dial(pool) as connection:
+        connection.sendall(first_bytes)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"This port speaks TLS" in answer
 
 
 @pytest.mark.parametrize(

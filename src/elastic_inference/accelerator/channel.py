@@ -355,6 +355,12 @@ class Channel:
             self.sock.sendall(buffer[at : at + step])
             self.since = time.monotonic()
 
+    def end_sending(self) -> None:
+        """Tell the other end that nothing more comes; it may still be read from."""
+        with contextlib.suppress(OSError):
+            # Not SSLSocket's own, which gives its session up.
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+
     def close(self) -> None:
         """Close the socket; safe from any thread, and wakes the one that reads."""
         self.release_buffer()

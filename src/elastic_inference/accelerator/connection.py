@@ -31,6 +31,7 @@ from elastic_inference.errors import (
     InvalidRequestError,
     LimitExceededError,
     NotFoundError,
+    PayloadTooLargeError,
 )
 from elastic_inference.protocol.compression import compress
 from elastic_inference.protocol.http import (
@@ -56,6 +57,8 @@ _MAX_CACHED = 2048
 _MAX_CACHED_JSON = 16384
 _MAX_CACHED_HEAD = 2048
 _MAX_SKIPPED = 1024 * 1024
+# Of a body over its limit, as often the limit is passed over so that its sender sees the answer.
+_PASSED_OVER = 4
 _KEEP_BUFFER = 64 * 1024 * 1024
 _OPEN_PATHS = {("v2", "health", "live")}
 _FOREVER = float("inf")
@@ -267,6 +270,7 @@ class Connection:
         channel = self.channel
         if length > self._limits.max_body:
             self._fail(body_too_large(self._limits.max_body), close=True)
+            self._pass_over(self._body_of(head))
             return False
         json_length = length if head.json_length is None else head.json_length
         if json_length > length:
@@ -412,8 +416,11 @@ class Connection:
             reply = find(head)(Call(self._plane, head, body, self._grant.session, self.channel))
         except Exception as error:  # noqa: BLE001 - sorted out in one place
             cause = cause_of(error, self._plane)
-            close = not body.drain() or close
+            whole = body.drain()
+            close = not whole or close
             self._fail(cause, close=close)
+            if not whole and isinstance(cause, PayloadTooLargeError):
+                self._pass_over(body)
             return not close
         close = not body.drain() or close
         content, kind = reply.encode()
@@ -430,6 +437,11 @@ class Connection:
             raise InvalidRequestError("The JSON is longer than the body.")
         view, at = self.channel.adopt(content, json_length)
         return self._infer(head, view, at, json_length, len(content), began)
+
+    def _pass_over(self, body: ChannelBody) -> None:
+        """Read on after the answer to a body over its limit: many clients send it all first."""
+        self.channel.end_sending()
+        body.drain(_PASSED_OVER * self._limits.max_body)
 
     def _fail(self, error: ElasticInferenceError, *, close: bool) -> None:
         """Answer with an error."""

@@ -32,6 +32,7 @@ from elastic_inference.errors import (
     NotFoundError,
     UnavailableError,
 )
+from elastic_inference.protocol import tokens
 from elastic_inference.protocol.host import boot_id
 from elastic_inference.protocol.http import response_head
 from elastic_inference.protocol.inference import (
@@ -116,10 +117,7 @@ class DataPlane:
     # Errors
 
     def unauthenticated(self, why: str) -> AuthenticationError:
-        return AuthenticationError(
-            f"Unable to authenticate with accelerator: {why}.",
-            next_step="Connect again to get a new token.",
-        )
+        return tokens.refused(why, self.id)
 
     def shutting_down(self) -> UnavailableError:
         return UnavailableError(

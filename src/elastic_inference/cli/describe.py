@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 
 from elastic_inference.catalog import Catalog
 from elastic_inference.cli.connection import find_pool
-from elastic_inference.cli.output import mebibytes, table
+from elastic_inference.cli.output import local_time, mebibytes, table
 from elastic_inference.control.documents import Document as Row
 from elastic_inference.control.documents import describe_type
 from elastic_inference.settings import PoolSettings, from_environment
@@ -59,7 +58,7 @@ def _accelerator_table(rows: list[Row]) -> str:
                 f"{mebibytes(row['memoryUsed'])}/{mebibytes(row['memoryLimit'])}",
                 row["device"],
                 row["node"],
-                _time(row["startedAt"]),
+                local_time(row["startedAt"]),
                 str(row["restarts"]),
             )
             for row in rows
@@ -77,7 +76,7 @@ def _instance_table(rows: list[Row]) -> str:
                 row["state"],
                 ",".join(row["acceleratorTypes"]),
                 ",".join(row["acceleratorIds"]) or "-",
-                _time(row["launchTime"]),
+                local_time(row["launchTime"]),
             )
             for row in rows
         ],
@@ -99,7 +98,3 @@ def _type_table(rows: list[Row]) -> str:
             for row in rows
         ],
     )
-
-
-def _time(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

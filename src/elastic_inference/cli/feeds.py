@@ -68,11 +68,16 @@ def _feed(spec: TensorSpec, wanted: str | None) -> Value:
 
 
 def _from_file(spec: TensorSpec, path: Path) -> Array:
+    if not path.is_file():
+        raise InvalidRequestError(
+            f"Input {spec.name!r}: {str(path)!r} is neither a shape nor a file.",
+            next_step="As in --input image=1,3,224,224 or --input image=image.npy.",
+        )
     try:
         array: Any = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InvalidRequestError(
-            f"Input {spec.name!r}: {path} is neither a shape nor a .npy file: {error}.",
+            f"Input {spec.name!r}: {path} is not a .npy file: {error}.",
             next_step="As in --input image=1,3,224,224 or --input image=image.npy.",
         ) from error
     if not isinstance(array, np.ndarray):

@@ -93,13 +93,15 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def add(name: str, help_: str, description: str, examples: str) -> argparse.ArgumentParser:
-        return commands.add_parser(
+        made = commands.add_parser(
             name,
             help=help_,
             description=description,
             epilog=examples,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        made.set_defaults(parser=made)
+        return made
 
     run = add("run", "run a command with accelerators attached", _RUN_DESCRIPTION, _RUN_EXAMPLES)
     run.usage = "ei run --accelerator TYPE[,TYPE...] [--name NAME] [--quiet] -- COMMAND..."
@@ -207,7 +209,10 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser = build_parser()
     if own[:1] == ["run"] and not rest and not {"-h", "--help"} & set(own):
         parser.error("ei run needs -- and a command: ei run --accelerator TYPE -- COMMAND...")
-    options = parser.parse_args(own)
+    options, unknown = parser.parse_known_args(own)
+    if unknown:
+        # With the usage of the command that was meant, not of `ei`.
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if options.command == "run":
         options.run = rest
     elif marker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -29,6 +30,11 @@ def give_up(stream: TextIO) -> None:
 def mebibytes(size: int | None) -> str:
     """Bytes in MiB, `-` where not known."""
     return "-" if size is None else f"{size / _MIB:.0f}"
+
+
+def local_time(unix_seconds: float) -> str:
+    """A moment, by this machine's clock and in its time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_seconds))
 
 
 def seconds(nanoseconds: int) -> str:

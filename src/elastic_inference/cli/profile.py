@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,11 +34,16 @@ _MOST_ROWS = 15
 
 def main(options: argparse.Namespace) -> int:
     if not 1 <= options.runs <= _MOST_RUNS:
-        raise InvalidRequestError(f"--runs is a number from 1 to {_MOST_RUNS}.")
+        raise InvalidRequestError(f"--runs {options.runs}: it is a number from 1 to {_MOST_RUNS}.")
     path = Path(options.model)
     if not path.is_file():
         raise InvalidRequestError(
-            f"There is no file {options.model}.", next_step="Give the path of an ONNX model."
+            f"There is no file {options.model!r}.", next_step="Give the path of an ONNX model."
+        )
+    if options.picture and not os.access(Path(options.picture).parent, os.W_OK):
+        raise InvalidRequestError(
+            f"--picture {options.picture!r}: its folder is not there, or may not be written to.",
+            next_step="Name a file in a folder of yours.",
         )
     with contextlib.ExitStack() as stack:
         accelerator = stack.enter_context(_accelerator(options.accelerator, stack))

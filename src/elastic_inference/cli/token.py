@@ -8,6 +8,7 @@ import shlex
 from typing import Any
 
 from elastic_inference.cli.connection import own_pool
+from elastic_inference.cli.output import local_time
 from elastic_inference.control.client import ControlClient
 from elastic_inference.errors import InvalidRequestError, NotFoundError
 from elastic_inference.settings import PoolSettings, from_environment, parse_duration
@@ -44,7 +45,7 @@ def main(options: argparse.Namespace) -> int:
             print(f"export {variable}={shlex.quote(str(shown[name]))}")
     else:
         for name, value in shown.items():
-            print(f"{name:<12} {value}")
+            print(f"{name:<12} {local_time(value) if name == 'expires' else value}")
     return 0
 
 
@@ -55,6 +56,11 @@ def _lifetime(text: str) -> float:
         raise InvalidRequestError(
             f"--expires-in {text[:80]!r}: {error}.", next_step="Give it as 30min or 8h."
         ) from None
+    if seconds < 1:
+        raise InvalidRequestError(
+            f"--expires-in {text[:80]!r}: a token is valid for 1 s or more.",
+            next_step="Give it as 30min or 8h.",
+        )
     return seconds
 
 

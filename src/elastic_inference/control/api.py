@@ -109,6 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
             _log.exception("A request to the control plane failed")
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             answer = _describe(InternalError("The control plane failed.", next_step="See its log."))
+        self._send(status, answer)
+
+    def _send(self, status: HTTPStatus, answer: dict[str, Any]) -> None:
         body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", CONTENT_TYPE)
@@ -116,7 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _answer(self) -> dict[str, Any]:
         body = self._body()
@@ -165,6 +169,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             raise InvalidRequestError("The body is cut off.")
         return body
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what the base class refuses by itself, in the form of every other answer."""
+        del explain
+        self.close_connection = True
+        unsupported = code == HTTPStatus.NOT_IMPLEMENTED
+        error = InvalidRequestError(
+            "This is the address of a pool, not of an accelerator."
+            if unsupported
+            else f"The request is malformed: {message or HTTPStatus(code).phrase}.",
+            next_step="Take an accelerator's url or grpc_url from ei token ACCELERATOR, or send its"
+            " server_name in TLS."
+            if unsupported
+            else "",
+        )
+        self._send(HTTPStatus.NOT_FOUND if unsupported else HTTPStatus(code), _describe(error))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         _log.debug(format, *args)

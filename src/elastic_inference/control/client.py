@@ -50,6 +50,12 @@ class ControlClient:
         )
         try:
             status, raw = self._exchange(body, headers)
+        except ssl.SSLCertVerificationError as error:
+            raise UnavailableError(
+                f"What answers at {pointer.endpoint} has no certificate of the pool's authority:"
+                f" {error.verify_message}.",
+                next_step=f"Compare {pointer.ca} with ca.pem of the pool's state.",
+            ) from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise UnavailableError(
                 f"No pool answers at {pointer.endpoint}: {error}.",
@@ -68,7 +74,13 @@ class ControlClient:
     def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         parts = urlsplit(self.pointer.endpoint)
         host, port = parts.hostname or "", parts.port or 443
-        tls = ssl.create_default_context(cafile=self.pointer.ca)
+        try:
+            tls = ssl.create_default_context(cafile=self.pointer.ca)
+        except OSError as error:
+            raise UnavailableError(
+                f"The pool's authority cannot be read from {self.pointer.ca!r}: {error}.",
+                next_step="Copy ca.pem of the pool's state there.",
+            ) from error
         plain = socket.create_connection((host, port), self._timeout)
         with tls.wrap_socket(plain, server_hostname=self.pointer.server_name) as encrypted:
             connection = http.client.HTTPConnection(host, port)

@@ -30,6 +30,13 @@ _ACCEPTED_AT_ONCE = 64
 # Where accepting fails for want of descriptors or memory, a moment passes before the next try.
 _PAUSE = 0.1
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+# What HTTP without TLS begins with, gRPC's too.
+_PLAIN_HTTP = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"PRI * ")
+_SAY_TLS = b"This port speaks TLS: use https://, or TLS with gRPC.\n"
+_PLAIN_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_SAY_TLS), _SAY_TLS)
+)
 
 ToApi = Callable[[socket.socket, tuple[Any, ...]], None]
 ToAccelerator = Callable[[str, socket.socket, str], None]
@@ -224,6 +231,8 @@ class Endpoint:
         if hello.status is sni.Status.COMPLETE:
             self._route(pending, hello.server_name)
         elif hello.status is not sni.Status.MORE or ended:
+            if data.startswith(_PLAIN_HTTP):
+                _say_tls(pending.connection)
             self._drop(pending)
 
     def _route(self, pending: _Pending, name: str | None) -> None:
@@ -258,3 +267,12 @@ class Endpoint:
     def _drop(self, pending: _Pending) -> None:
         self._forget(pending)
         pending.connection.close()
+
+
+def _say_tls(connection: socket.socket) -> None:
+    """Tell who speaks HTTP without TLS why the connection ends. Never blocks."""
+    with contextlib.suppress(OSError):
+        # What stays unread would make the end a reset, which can take the answer along.
+        connection.recv(sni.MAX_HELLO)
+        connection.send(_PLAIN_ANSWER)
+        connection.shutdown(socket.SHUT_WR)

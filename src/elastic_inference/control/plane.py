@@ -188,7 +188,8 @@ class ControlPlane:
         accelerator = self.accelerator(accelerator_id)
         if lifetime is not None and not 0 < lifetime <= self.settings.max_token_lifetime:
             raise InvalidRequestError(
-                f"A token may be valid for up to {self.settings.max_token_lifetime:.0f} s.",
+                f"A token may be valid for up to {self.settings.max_token_lifetime:.0f} s, "
+                f"not {lifetime:.0f} s.",
                 next_step="Ask for less, or raise EI_MAX_TOKEN_LIFETIME where ei up runs.",
             )
         expires = self._clock() + (lifetime or self.settings.token_lifetime)

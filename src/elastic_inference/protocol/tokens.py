@@ -64,31 +64,32 @@ def verify(key: bytes, token: bytes, accelerator_id: str, now: float) -> Claims:
         AuthenticationError: malformed, signed by another key, for another accelerator, expired.
     """
     if len(token) > MAX_TOKEN or token.count(b".") != 2:
-        raise _refused("the token is malformed")
+        raise refused("the token is malformed", accelerator_id)
     signed, _, mac = token.rpartition(b".")
     prefix, _, body = signed.partition(b".")
     if prefix != _PREFIX:
-        raise _refused("the token is malformed")
+        raise refused("the token is malformed", accelerator_id)
     if not hmac.compare_digest(_encode(_mac(key, signed)), mac):
-        raise _refused("the token is not valid for this accelerator")
+        raise refused("the token is not valid for this accelerator", accelerator_id)
     try:
         fields = json.loads(_decode(body))
         claims = Claims(
             str(fields["acc"]), str(fields["ins"]), str(fields["own"]), float(fields["exp"])
         )
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
-        raise _refused("the token is malformed") from error
+        raise refused("the token is malformed", accelerator_id) from error
     if claims.accelerator_id != accelerator_id:
-        raise _refused("the token is for another accelerator")
+        raise refused("the token is for another accelerator", accelerator_id)
     if claims.expires <= now:
-        raise _refused("the token has expired")
+        raise refused("the token has expired", accelerator_id)
     return claims
 
 
-def _refused(why: str) -> AuthenticationError:
+def refused(why: str, accelerator_id: str) -> AuthenticationError:
+    """The error of who shows no token that opens this accelerator."""
     return AuthenticationError(
         f"Unable to authenticate with accelerator: {why}.",
-        next_step="Connect again to get a new token.",
+        next_step=f"Send Authorization: Bearer TOKEN, with one from ei token {accelerator_id}.",
     )
 
 
