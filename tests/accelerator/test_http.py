@@ -7,6 +7,7 @@ import json
 import socket
 import zlib
 from collections.abc import Iterator
+from http.client import HTTPConnection
 
 import numpy as np
 import pytest
@@ -502,3 +503,18 @@ class TestMalformed:
         for number in range(5000):
             wire.send(f"GET /v2/health/live?{number} HTTP/1.1\r\n\r\n".encode())
             assert wire.answer()[0] == 200
+
+
+def test_head_is_answered_without_a_body(served: AcceleratorProcess) -> None:
+    connection = HTTPConnection("127.0.0.1", served.port, timeout=30.0)
+    shown = {"Authorization": f"Bearer {served.token()}"}
+    for path, status in (("/v2", 200), ("/v2/nothing", 404), ("/v2/models/none", 404)):
+        connection.request("HEAD", path, headers=shown)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (status, b"")
+        assert int(answer.headers["Content-Length"]) > 0
+        connection.request("GET", path, headers=shown)
+        whole = connection.getresponse()
+        assert whole.status == status
+        assert json.loads(whole.read())
+    connection.close()

@@ -124,6 +124,8 @@ class Connection:
         # The request's head, if it may be remembered, and its authorisation.
         self._first = b""
         self._shown: bytes | None = None
+        # Of what HEAD asks for, the answer's head alone is sent (RFC 9110, section 9.3.2).
+        self._bodiless = False
         self.busy = False
 
     def serve(self) -> None:
@@ -158,6 +160,7 @@ class Connection:
             self.busy = True
             bare, authorization = split_authorization(raw)
             head = _cached_head(bare)
+            self._bodiless = head.method == "HEAD"
         except ElasticInferenceError as error:
             self._fail(error, close=True)
             return False
@@ -454,4 +457,4 @@ class Connection:
     def _send(self, answer: bytes) -> None:
         self.channel.since = time.monotonic()
         self.channel.patience = self._limits.send_timeout
-        self.channel.send(answer)
+        self.channel.send(answer[: answer.index(b"\r\n\r\n") + 4] if self._bodiless else answer)

@@ -97,8 +97,9 @@ def find(head: RequestHead) -> Handler:
         NotFoundError: there is none for that method and path.
     """
     path = head.path
+    wanted = "GET" if head.method == "HEAD" else head.method
     for (method, pattern), handler in _ROUTES.items():
-        if method == head.method and _matches(pattern, path):
+        if method == wanted and _matches(pattern, path):
             return handler
     raise NotFoundError(f"There is nothing at {head.method} /{'/'.join(path)[:200]}.")
 
