@@ -14,6 +14,8 @@ from elastic_inference.control.pool import Pool
 from elastic_inference.settings import Limits, PoolSettings, from_environment
 
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# A signal that was given to another thread is seen only once the main thread runs again.
+_LOOK = 1.0
 
 
 def main(options: argparse.Namespace) -> int:
@@ -32,7 +34,8 @@ def main(options: argparse.Namespace) -> int:
         print(f"  endpoint  {pool.pointer.endpoint}", file=sys.stderr)
         print(f"  state     {state}", file=sys.stderr)
         print("Ready. Ctrl-C stops it; accelerators go on for a while.", file=sys.stderr)
-        ended.wait()
+        while not ended.wait(_LOOK):
+            pass
         _say_what_stays(pool, limits.control_grace)
     finally:
         pool.pointer.remove(home)

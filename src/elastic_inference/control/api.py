@@ -19,6 +19,7 @@ from elastic_inference.errors import (
     ElasticInferenceError,
     InternalError,
     InvalidRequestError,
+    NotFoundError,
     PayloadTooLargeError,
 )
 from elastic_inference.protocol import sigv4
@@ -174,17 +175,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer what the base class refuses by itself, in the form of every other answer."""
         del explain
         self.close_connection = True
-        unsupported = code == HTTPStatus.NOT_IMPLEMENTED
-        error = InvalidRequestError(
-            "This is the address of a pool, not of an accelerator."
-            if unsupported
-            else f"The request is malformed: {message or HTTPStatus(code).phrase}.",
-            next_step="Take an accelerator's url or grpc_url from ei token ACCELERATOR, or send its"
-            " server_name in TLS."
-            if unsupported
-            else "",
-        )
-        self._send(HTTPStatus.NOT_FOUND if unsupported else HTTPStatus(code), _describe(error))
+        error: ElasticInferenceError
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            code = HTTPStatus.NOT_FOUND
+            error = NotFoundError(
+                "This is the address of a pool, not of an accelerator.",
+                next_step="Take an accelerator's url or grpc_url from ei token ACCELERATOR, or send"
+                " its server_name in TLS.",
+            )
+        else:
+            reason = message or HTTPStatus(code).phrase
+            error = InvalidRequestError(f"The request is malformed: {reason}.")
+        self._send(HTTPStatus(code), _describe(error))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         _log.debug(format, *args)
