@@ -128,6 +128,16 @@ def spare_port() -> int:
     raise AssertionError("a hundred ports are taken")
 
 
+def open_files(pid: int) -> list[str]:
+    """What the descriptors of a process that runs meanwhile lead to."""
+    targets = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        # It may be closed by now.
+        with contextlib.suppress(FileNotFoundError):
+            targets.append(str(descriptor.readlink()))
+    return targets
+
+
 def accelerator_pids(state: Path) -> dict[str, int]:
     """The process of each accelerator that runs in a state directory, by accelerator id."""
     pids = {}

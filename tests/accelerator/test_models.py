@@ -489,9 +489,10 @@ def test_a_journal_that_cannot_be_written_does_not_stop_the_service(pool: Pool) 
     assert pool.journal.models() == []
 
 
-def test_a_small_model_makes_no_room_for_a_prepared_form(pool: Pool) -> None:
-    pool.limits = Limits(max_store=len(LINEAR) + 1000)
+def test_a_small_model_makes_no_room_for_a_prepared_form(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, Limits(max_store=len(LINEAR) + 1000))
     pool.start()
     kept = pool.store.put(bytes(900))
     pool.load()
     assert pool.store.status(kept) == (900, True)
+    pool.journal.close()

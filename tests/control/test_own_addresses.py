@@ -31,7 +31,7 @@ from elastic_inference.errors import (
     UnavailableError,
 )
 from elastic_inference.fleet.base import Health
-from tests.pools import PATIENCE, accelerator_pids, gone, held, spare_port
+from tests.pools import PATIENCE, accelerator_pids, gone, held, open_files, spare_port
 
 StartPool = Callable[..., Pool]
 _LISTENS = "0A"
@@ -107,12 +107,7 @@ def listeners_of(pid: int) -> set[str]:
     """The inodes of the TCP sockets of a process that listen."""
     table = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
     listening = {line.split()[9] for line in table if line.split()[3] == _LISTENS}
-    links = []
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            links.append(str(descriptor.readlink()))
-        except FileNotFoundError:
-            continue
+    links = open_files(pid)
     return {inode for inode in listening if f"socket:[{inode}]" in links}
 
 

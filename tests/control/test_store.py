@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ import pytest
 
 from elastic_inference.control.store import Accelerator, AccessKey, Instance, Store
 from elastic_inference.errors import ConfigurationError, ConflictError
+from tests.pools import open_files
 
 INSTANCE = Instance(
     id="i-1",
@@ -128,7 +129,7 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pool.sqlite").write_bytes(b"not a database, whatever its name says" * 100)
     with pytest.raises(ConfigurationError, match="Cannot open the pool's state") as refused:
         Store(tmp_path)
-    assert _open_files(tmp_path) == []
+    assert _open_in(tmp_path) == []
     assert "--state DIR" in refused.value.next_step
 
 
@@ -139,15 +140,10 @@ def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(ConfigurationError, match="newer version") as refused:
         Store(tmp_path)
-    assert _open_files(tmp_path) == []
+    assert _open_in(tmp_path) == []
     assert "--state DIR" in refused.value.next_step
 
 
-def _open_files(directory: Path) -> list[Path]:
+def _open_in(directory: Path) -> list[str]:
     """What this process has open in a directory."""
-    targets = []
-    for link in Path("/proc/self/fd").iterdir():
-        # The descriptor that lists them is closed by now.
-        with contextlib.suppress(FileNotFoundError):
-            targets.append(link.readlink())
-    return [each for each in targets if each.is_relative_to(directory)]
+    return [each for each in open_files(os.getpid()) if Path(each).is_relative_to(directory)]
