@@ -147,6 +147,22 @@ def test_one_that_is_slow_for_a_moment_is_impaired_and_recovers(make: Make) -> N
     assert fleet.fleet.status(order.accelerator_id).restarts == 0
 
 
+def test_a_fleet_that_is_closed_amid_a_probe_leaves_no_socket(make: Make) -> None:
+    before = open_files(os.getpid())
+    fleet = make(outlive=True, hang_timeout=PATIENCE)
+    order = fleet.order()
+    fleet.fleet.start(order)
+    assert fleet.next_change() == (order.accelerator_id, Health.OK)
+    with held(fleet.pid(order)) as process:
+        signal.pidfd_send_signal(process, signal.SIGSTOP)
+        # From here on a probe follows another, and none is answered.
+        assert fleet.next_change() == (order.accelerator_id, Health.IMPAIRED)
+        fleet.fleet.close()
+        signal.pidfd_send_signal(process, signal.SIGCONT)
+    left = set(open_files(os.getpid())) - set(before)
+    assert [each for each in left if each.startswith("socket:")] == []
+
+
 def test_accelerators_that_outlive_a_fleet_are_adopted_by_the_next(make: Make) -> None:
     first = make(outlive=True)
     order = first.order()

@@ -123,6 +123,8 @@ class Supervisor:
                     case.probe_until += late
                 with self._going_on():
                     self._tick(case, now)
+        for case in self._cases.values():
+            self._end_probe(case)
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:
