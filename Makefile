@@ -29,6 +29,7 @@ help:
 	@echo "make bench-network  measure over a link of 1 Gbit/s (root and iproute2)"
 	@echo "make bench-peers    measure beside Triton, PyTriton, MLServer, KServe and LitServe"
 	@echo "make perf-analyzer  measure with Triton's load generator, beside Triton"
+	@echo "make clean          remove the environments and whatever else the others made"
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
