@@ -153,11 +153,16 @@ def test_it_grants_nothing(start_pool: StartPool) -> None:
     assert get(given, "/v2/health/live", None)[0] == 200
 
 
-def test_what_is_not_tls_gets_no_answer(start_pool: StartPool) -> None:
+def test_what_is_not_tls_never_reaches_the_accelerator(start_pool: StartPool) -> None:
     pool = start_pool()
     given = access(pool, launch(pool)[1])
     with socket.create_connection((given.host, given.port), PATIENCE) as plain:
         plain.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b"".join(iter(lambda: plain.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"This port speaks TLS: use https://, or TLS with gRPC.\n")
+    with socket.create_connection((given.host, given.port), PATIENCE) as plain:
+        plain.sendall(b"\x00" * 64)
         with contextlib.suppress(ConnectionResetError):
             assert plain.recv(1) == b""
     assert get(given, "/v2/health/live", None)[0] == 200
