@@ -95,7 +95,7 @@ def test_who_loads_the_same_shares_it(pool: Pool) -> None:
     assert len(pool.models) == 1
     pool.models.unload(first.handle, "c1")
     assert infer(pool.models.get(first.handle)).shape == (1, 16)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="loaded, but not by this client"):
         pool.models.unload(first.handle, "c1")
     pool.models.unload(first.handle, "c2")
     with pytest.raises(NotFoundError, match="Load it"):

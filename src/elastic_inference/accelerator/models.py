@@ -277,7 +277,7 @@ class ModelRegistry:
             else:
                 handle, owner = name, f"client:{client}"
             if owner not in self._leases.get(handle, ()):
-                raise _unknown(name)
+                raise _not_yours(name) if handle in self._entries else _unknown(name)
             doomed = self._end_lease(handle, owner)
         _close(doomed)
 
@@ -492,6 +492,13 @@ def _close(doomed: Sequence[Entry]) -> None:
 
 def _index(name: str, state: str, reason: str) -> dict[str, Any]:
     return {"name": name, "version": "1", "state": state, "reason": reason}
+
+
+def _not_yours(name: str) -> NotFoundError:
+    return NotFoundError(
+        f"Model {name[:100]!r} is loaded, but not by this client.",
+        next_step="It goes when those who loaded it have unloaded it.",
+    )
 
 
 def _unknown(name: str) -> NotFoundError:
