@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -69,6 +70,7 @@ class Footprint:
 
     def __init__(self, process: AcceleratorProcess) -> None:
         self._process = process
+        _crowd(process)
         until("nothing being prepared", lambda: self.describe()["preparing"] == 0)
         self._before = self._read()
 
@@ -107,6 +109,14 @@ class Footprint:
             until("what was held given back", settled)
         except AssertionError:
             pytest.fail(f"more is held than before: {excess}")
+
+
+def _crowd(process: AcceleratorProcess) -> None:
+    """Have the threads started that many connections share; they stay."""
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(process)) for _ in range(8)]
+        for wire in wires:
+            wire.request("GET", "/v2")
 
 
 @pytest.fixture(scope="module")

@@ -158,6 +158,12 @@ class Channel:
         self.buffered = have
         return self.head.startswith(wanted)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes that came wait here, of which the socket tells nothing more."""
+        sock = self.sock
+        return bool(self.buffered) or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
+
     def take_first(self) -> None:
         """All bytes that came were one request, and it is done with."""
         self.buffered = 0

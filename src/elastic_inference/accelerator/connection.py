@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from elastic_inference.accelerator.causes import cause_of
@@ -127,20 +127,57 @@ class Connection:
         # Of what HEAD asks for, the answer's head alone is sent (RFC 9110, section 9.3.2).
         self._bodiless = False
         self.busy = False
+        # Seconds that the engine took for the last requests that came together.
+        self.computed = 0.0
 
-    def serve(self) -> None:
-        """Serve until the connection ends; never raises."""
+    def serve(self, leaves: Callable[[], bool]) -> bool:
+        """Serve until the connection ends, or `leaves` after a prompt request; never raises.
+
+        Returns:
+            Whether it left, to be served on by `serve_ready`; else it has ended.
+        """
         try:
             while self._serve_one():
-                pass
+                if leaves() and self._stands_by():
+                    return True
         except (ConnectionClosedError, OSError):
             pass  # The other end is gone, or the watchdog cut the line: nobody to tell.
         except Exception:
             log.exception("A connection ended by a defect")
-        finally:
-            self.channel.close()
-            self._grant.leave()
-            self._plane.statistics.close(self._counters)
+        self.end()
+        return False
+
+    def serve_ready(self) -> bool:
+        """Serve the request that has come, and what came with it; False at the end."""
+        self.computed = 0.0
+        try:
+            while self._serve_one():
+                if self._stands_by():
+                    return True
+        except (ConnectionClosedError, OSError):
+            pass
+        except Exception:
+            log.exception("A connection ended by a defect")
+        return False
+
+    def _stands_by(self) -> bool:
+        """Whether nothing more has come; then the wait for it begins."""
+        channel = self.channel
+        if channel.has_more:
+            return False
+        limits = self._limits
+        self.busy = False
+        channel.patience = (
+            limits.receive_timeout if self._grant.claims is None else limits.idle_timeout
+        )
+        channel.since = time.monotonic()
+        return True
+
+    def end(self) -> None:
+        """Close it, and give up what it had."""
+        self.channel.close()
+        self._grant.leave()
+        self._plane.statistics.close(self._counters)
 
     def _serve_one(self) -> bool:
         """One request; False when the connection is to end."""
@@ -206,6 +243,7 @@ class Connection:
         if not repeat.fits(values):
             return self._answer_otherwise(repeat, values, began, received)
         computed = channel.since = time.monotonic()
+        self.computed += computed - received
         channel.patience = self._limits.send_timeout
         repeat.send(channel, values)
         size = repeat.total - repeat.head_length
@@ -318,6 +356,7 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - sorted out in one place
             return self._failed(head, cause_of(error, self._plane), name, began)
         times = (received - began, computed - received)
+        self.computed += computed - received
         answer, size = self._respond(head, response, times)
         counter = self._counter(name)
         counter.count(*times, computed, length, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -24,6 +25,7 @@ from elastic_inference.protocol.http2 import PREFACE_START
 
 if TYPE_CHECKING:
     from elastic_inference.accelerator.crew import Crew, Sentinel
+    from elastic_inference.accelerator.crowd import Crowd
     from elastic_inference.accelerator.grpc_connection import GrpcConnection
 
 log = logging.getLogger(__name__)
@@ -32,15 +34,25 @@ _WATCH_INTERVAL = 0.5
 _ACCEPT_PAUSE = 0.1
 _IDLE_BUFFER = 1024 * 1024
 _RELEASE_AFTER = 10.0
+_CORES = len(os.sched_getaffinity(0))
+# Up to so many connections each have a thread of their own.
+_FEW = max(2, min(4, _CORES))
+# The others share a thread, or some where there are processors for them.
+_CROWDS = max(1, min(4, _CORES // 2))
 
 
 class Served:
-    """A connection while it is served, whatever it speaks."""
+    """A connection while it is served, whatever it speaks.
+
+    Attributes:
+        alone: it has a thread of its own, and keeps it.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.http: Connection | None = None
         self.grpc: GrpcConnection | None = None
+        self.alone = False
 
     @property
     def busy(self) -> bool:
@@ -64,7 +76,7 @@ class Served:
 
 
 class Server:
-    """Accepts connections and serves each in a thread of its own."""
+    """Accepts connections and serves them, a few in threads of their own, more together."""
 
     def __init__(self, plane: DataPlane, tls: ssl.SSLContext | None) -> None:
         self._plane = plane
@@ -74,6 +86,7 @@ class Server:
         self._lock = threading.Lock()
         self._connections: set[Served] = set()
         self._sentinel: Sentinel | None = None
+        self._crowds: list[Crowd] = []
         self._handshakes: dict[ssl.SSLSocket, float] = {}
         self._shaking = threading.BoundedSemaphore(self._limits.max_connections)
         self._budget = BufferBudget(self._limits.max_bodies)
@@ -177,24 +190,32 @@ class Server:
             channel.send(self._plane.error_answer(error, 429, close=True))
             channel.close()
             return
+        left = False
         try:
-            self._serve_as_it_begins(served)
+            left = self._serve_as_it_begins(served)
         finally:
-            with self._lock:
-                self._connections.discard(served)
+            if not left:
+                self._forget(served)
 
-    def _serve_as_it_begins(self, served: Served) -> None:
-        """Serve HTTP/2 to who begins with its preface, HTTP/1.1 to anyone else."""
+    def _forget(self, served: Served) -> None:
+        with self._lock:
+            self._connections.discard(served)
+
+    def _serve_as_it_begins(self, served: Served) -> bool:
+        """Serve HTTP/2 to who begins with its preface, HTTP/1.1 to anyone else.
+
+        Returns:
+            Whether others serve it on.
+        """
         channel = served.channel
         try:
             is_http2 = channel.begins_with(PREFACE_START, self._limits.receive_timeout)
         except (ConnectionClosedError, OSError):
             channel.close()
-            return
+            return False
         if not is_http2:
             served.http = Connection(channel, self._plane)
-            served.http.serve()
-            return
+            return self._serve_http(served, served.http)
         # Late, for who never calls it starts faster and takes less memory.
         from elastic_inference.accelerator.grpc_connection import (  # noqa: PLC0415
             GrpcConnection,
@@ -206,6 +227,60 @@ class Server:
         if self._closing.is_set():
             served.grpc.leave()
         served.grpc.serve()
+        return False
+
+    def _serve_http(self, served: Served, connection: Connection) -> bool:
+        while connection.serve(lambda: len(self._connections) > _FEW and not served.alone):
+            try:
+                self._crowd().join(served, connection)
+            except (OSError, RuntimeError) as error:
+                # Alone it is served as well.
+                log.warning("A connection cannot be served with others: %s", error)
+                served.alone = True
+            else:
+                return True
+        return False
+
+    def _crowd(self) -> Crowd:
+        """Who serves the next connection that joins others."""
+        from elastic_inference.accelerator.crowd import Crowd  # noqa: PLC0415 - as above
+
+        sentinel = self._watched()
+        with self._lock:
+            if len(self._crowds) < _CROWDS:
+                self._crowds.append(
+                    Crowd(
+                        sentinel,
+                        self._limits.max_connections,
+                        started=self._plane.thread_started,
+                        ended=self._plane.thread_ended,
+                        alone=self._go_on_alone,
+                        gone=self._forget,
+                    )
+                )
+            self._crowds.append(self._crowds.pop(0))
+            return self._crowds[-1]
+
+    def _go_on_alone(self, served: Served, connection: Connection) -> bool:
+        """Give a connection a thread of its own; False if there is none to be had."""
+        served.alone = True
+        self._plane.thread_started()
+        try:
+            threading.Thread(
+                target=self._run_alone, args=(served, connection), name="connection", daemon=True
+            ).start()
+        except RuntimeError as error:
+            log.warning("Cannot serve a connection alone: %s", error)
+            self._plane.thread_ended()
+            return False
+        return True
+
+    def _run_alone(self, served: Served, connection: Connection) -> None:
+        try:
+            self._serve_http(served, connection)
+        finally:
+            self._forget(served)
+            self._plane.thread_ended()
 
     def _watched(self) -> Sentinel:
         """What looks after connections with several calls at a time."""
@@ -219,7 +294,8 @@ class Server:
 
     def _crews(self) -> list[Crew]:
         with self._lock:
-            return [each.grpc.crew for each in self._connections if each.grpc is not None]
+            crews = [each.grpc.crew for each in self._connections if each.grpc is not None]
+            return crews + [each.crew for each in self._crowds]
 
     def _watch(self) -> None:
         """Cut connections that stand still for longer than they may."""
