@@ -248,7 +248,9 @@ def test_a_node_has_room_for_its_memory_and_no_more(make: Make) -> None:
 def test_threads_follow_the_share_of_the_nodes_compute(make: Make) -> None:
     cores = len(os.sched_getaffinity(0))
     fleet = make(virtual_tflops=4.0).fleet
-    assert fleet.place(Catalog().get("eia1.xlarge")).threads == cores
+    whole = fleet.place(Catalog().get("eia1.xlarge"))
+    assert whole.threads == cores
+    fleet.release(whole)
     assert fleet.place(Catalog().get("eia1.medium")).threads == max(1, cores // 4)
 
 

@@ -30,13 +30,13 @@ def test_compute_is_cut_by_memory_or_by_the_cards_figure() -> None:
     assert Node(PoolSettings(), CARDS[1:]).place(LARGE).percentage == 25
     assert Node(PoolSettings(gpu_tflops=20.0), CARDS[1:]).place(LARGE).percentage == 10
     assert Node(PoolSettings(gpu_tflops=1000.0), CARDS[1:]).place(MEDIUM).percentage == 1
-    assert Node(PoolSettings(gpu_tflops=0.5), CARDS[1:]).place(MEDIUM).percentage == 100
+    assert Node(PoolSettings(gpu_tflops=1.0), CARDS[1:]).place(MEDIUM).percentage == 100
 
 
 def test_what_was_placed_before_a_restart_is_taken_even_without_room() -> None:
     node = Node(PoolSettings(), CARDS[:1])
     first = Node(PoolSettings(), CARDS[:1]).place(XLARGE)
-    node.take(Placement.from_dict(first.to_dict()))
+    node.take(Placement.from_dict(first.to_dict()), XLARGE.tflops_fp32)
     with pytest.raises(InsufficientCapacityError):
         node.place(MEDIUM)
     node.release(first)

@@ -35,6 +35,7 @@ class AcceleratorConfig:
         lifeline_fd: the process ends when this file descriptor reaches its end.
         control_grace: seconds to run on without a control connection; None for ever.
         listen: `127.0.0.1:PORT` for plain TCP, for benchmarks only.
+        revoked: ids of rights to connect whose tokens are refused.
         limits: see settings.
     """
 
@@ -53,6 +54,7 @@ class AcceleratorConfig:
     lifeline_fd: int | None = None
     control_grace: float | None = None
     listen: str | None = None
+    revoked: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -83,11 +85,17 @@ class AcceleratorConfig:
         return self.directory / "journal.sqlite"
 
     def to_file(self, path: Path) -> None:
-        """Write as JSON, readable by this user alone (it holds the token key)."""
+        """Write as JSON, readable by this user alone (it holds the token key).
+
+        Whoever reads it meanwhile sees it as it was before or as it is afterwards.
+        """
         document = dataclasses.asdict(self)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        new = path.with_name(f"{path.name}.new")
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(document, file, default=str, indent=1)
+        new.replace(path)
 
     @classmethod
     def from_file(cls, path: Path) -> AcceleratorConfig:
@@ -101,6 +109,7 @@ class AcceleratorConfig:
             for name in ("directory", "store_directory", "certificate", "private_key"):
                 if document.get(name) is not None:
                     document[name] = Path(document[name])
+            document["revoked"] = tuple(map(str, document.get("revoked", ())))
             document["limits"] = Limits(**document.get("limits", {}))
             return cls(**document)
         except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.accelerator.config import AcceleratorConfig
+from elastic_inference.accelerator.heartbeat import Heart
 from elastic_inference.errors import ConflictError, ElasticInferenceError, UnavailableError
 
 log = logging.getLogger(__name__)
 
 # Connections are many and their calls shallow: small stacks keep them cheap.
 _STACK = 512 * 1024
-_GRACE_INTERVAL = 1.0
+_BEAT_INTERVAL = 1.0
 
 
 class AcceleratorProcess:
@@ -31,6 +32,7 @@ class AcceleratorProcess:
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self._stop = threading.Event()
+        self._heart = Heart(config.directory)
 
     def run(self, ready_fd: int | None) -> None:
         """Serve until told to end."""
@@ -66,6 +68,7 @@ class AcceleratorProcess:
             renew=lambda: self._renew(server),
         )
         plane.models.restore()
+        self._heart.beat()
         ready = {"pid": os.getpid(), "accelerator_id": config.accelerator_id, "port": port}
         if not _tell(ready_fd, ready):
             raise UnavailableError("Nobody waits for this accelerator any more.")
@@ -95,7 +98,8 @@ class AcceleratorProcess:
 
     def _wait(self, handover: Any) -> None:
         grace = self.config.control_grace
-        while not self._stop.wait(_GRACE_INTERVAL):
+        while not self._stop.wait(_BEAT_INTERVAL):
+            self._heart.beat()
             if grace is not None and handover.alone_for > grace:
                 log.warning("No control plane for %.0f s: this accelerator ends", grace)
                 return

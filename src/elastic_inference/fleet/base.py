@@ -67,6 +67,8 @@ class Order:
         server_name: its TLS server name.
         certificate, private_key: PEM, for that name, and for addresses of its own.
         placement: from `Fleet.place`.
+        revoked: ids of the connection rights that open it no more.
+        clients: uids besides the pool's own that may use its Unix socket.
     """
 
     accelerator_id: str
@@ -77,6 +79,8 @@ class Order:
     certificate: bytes
     private_key: bytes = field(repr=False)
     placement: Placement
+    revoked: tuple[str, ...] = ()
+    clients: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +90,57 @@ class Status:
     Attributes:
         health: see `Health`.
         restarts: how often this fleet started it again.
+        reason: why it is not OK, or "".
     """
 
     health: Health
     restarts: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """A device of a node, and what of it is free.
+
+    Attributes:
+        device: `cpu` or `cuda:<ordinal>`.
+        kind: `cpu` or `cuda`.
+        name: of the product.
+        memory_bytes: for accelerators.
+        memory_free: of `memory_bytes`; never below 0.
+        tflops: FP32 compute for accelerators, in TFLOPS; None where it is not known, and then
+            shares of it are not bounded.
+        tflops_free: of `tflops`; never below 0.
+        measured_tflops: what a matrix product of FP32 reached on it; None: not measured (yet).
+    """
+
+    device: str
+    kind: str
+    name: str
+    memory_bytes: int
+    memory_free: int
+    tflops: float | None
+    tflops_free: float | None
+    measured_tflops: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """A node, and what of it is free.
+
+    Attributes:
+        node: the machine's name.
+        best_effort: its TFLOPS are declared, not measured: it delivers what its processor can.
+        devices: what accelerators run on.
+    """
+
+    node: str
+    best_effort: bool
+    devices: tuple[DeviceReport, ...]
 
 
 Watcher = Callable[[str, Status], None]
+MoveWatcher = Callable[[str, Placement], None]
 
 
 class Fleet(Protocol):
@@ -140,6 +188,43 @@ class Fleet(Protocol):
         Raises:
             UnavailableError: it cannot be given the certificate.
         """
+
+    def revoke(self, order: Order) -> None:
+        """Have the accelerator refuse the rights of `order.revoked`, now and when revived.
+
+        The list replaces the one before. What runs ends normally; the next request by a right on
+        the list is refused. Never blocks long: one that is being started is told when it serves,
+        and one that cannot be told now is told again and again.
+        """
+
+    def move(self, order: Order) -> Placement | None:
+        """Give the accelerator another place and start it there. Never blocks long.
+
+        Another device is taken where one has room, else a fresh place on its own. It loses what
+        it had loaded. `watch_moves` tells of the new placement before anything starts in it, and
+        `watch` when it serves.
+
+        Returns:
+            The new placement; None if the fleet does not run the accelerator, or if whoever
+            watches could not take note of it, and then nothing has changed.
+        """
+
+    def watch_moves(self, watcher: MoveWatcher) -> None:
+        """Call `watcher` with the id and new placement of each accelerator that is to move.
+
+        The fleet moves an accelerator by itself where starting it in its place has failed again
+        and again. What `watcher` raises keeps the accelerator where it is.
+        """
+
+    def last_alive(self, placement: Placement) -> float | None:
+        """When the accelerator there was last known to live: CLOCK_MONOTONIC of this boot.
+
+        It is known after the accelerator's end too, until its place is removed. None: not known,
+        as after a reboot.
+        """
+
+    def nodes(self) -> tuple[NodeReport, ...]:
+        """What each node has and what is free of it. Never blocks long."""
 
     def stop(self, accelerator_ids: Sequence[str], grace: float) -> None:
         """End accelerators and remove what they kept; unknown ids are left out.

@@ -94,6 +94,15 @@ class ControlConnection:
         with self._lock, contextlib.suppress(OSError):
             self._connection.send(b'{"kind":"certificate"}')
 
+    def revoke(self) -> None:
+        """Say that the configuration has another list of revoked rights.
+
+        Raises:
+            OSError: it cannot be said now.
+        """
+        with self._lock:
+            self._connection.send(b'{"kind":"revoked"}')
+
     def drain(self) -> None:
         """Ask for a graceful end."""
         with self._lock, contextlib.suppress(OSError):

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from elastic_inference.catalog import AcceleratorType
 from elastic_inference.errors import ElasticInferenceError, NotFoundError
-from elastic_inference.fleet.base import Health, Order, Placement, Status, Watcher
+from elastic_inference.fleet.base import (
+    Health,
+    MoveWatcher,
+    NodeReport,
+    Order,
+    Placement,
+    Status,
+    Watcher,
+)
+from elastic_inference.fleet.heartbeat import last_beat
 from elastic_inference.fleet.lock import end_owner
 from elastic_inference.fleet.node import Node
 from elastic_inference.fleet.resident import Resident, Ways, check_socket_path
 from elastic_inference.fleet.supervisor import Supervisor
 from elastic_inference.protocol.host import boot_id
 from elastic_inference.settings import Limits, PoolSettings
+
+log = logging.getLogger(__name__)
 
 _KILL_TIMEOUT = 10.0
 
@@ -57,9 +70,13 @@ class LocalFleet:
         )
         self._boot_id = boot_id()
         self._residents: dict[str, Resident] = {}
+        # Those whose first start is under way, and what is to be said to those that come.
+        self._starting: dict[str, Resident] = {}
+        self._revoked: dict[str, tuple[str, ...]] = {}
         self._watchers: list[Watcher] = []
+        self._move_watchers: list[MoveWatcher] = []
         self._lock = threading.Lock()
-        self._supervisor = Supervisor(settings, self._changed)
+        self._supervisor = Supervisor(settings, self._changed, self._relocate)
 
     def place(self, accelerator_type: AcceleratorType) -> Placement:
         return self._node.place(accelerator_type)
@@ -69,16 +86,21 @@ class LocalFleet:
 
     def start(self, order: Order) -> None:
         resident = self._resident(order)
+        with self._lock:
+            self._starting[resident.id] = resident
         try:
             resident.start()
+            self._keep(resident)
         except ElasticInferenceError:
             resident.stop(0)
             self._node.release(order.placement)
             raise
-        self._keep(resident)
+        finally:
+            with self._lock:
+                self._starting.pop(resident.id, None)
 
     def adopt(self, order: Order) -> bool:
-        self._node.take(order.placement)
+        self._node.take(order.placement, order.accelerator_type.tflops_fp32)
         resident = self._resident(order)
         if not resident.adopt():
             return False
@@ -86,7 +108,7 @@ class LocalFleet:
         return True
 
     def revive(self, order: Order) -> None:
-        self._node.take(order.placement)
+        self._node.take(order.placement, order.accelerator_type.tflops_fp32)
         resident = self._resident(order)
         with self._lock:
             self._residents[resident.id] = resident
@@ -98,10 +120,39 @@ class LocalFleet:
         if resident is not None:
             resident.renew(order)
 
+    def revoke(self, order: Order) -> None:
+        accelerator_id = order.accelerator_id
+        with self._lock:
+            resident = self._residents.get(accelerator_id) or self._starting.get(accelerator_id)
+            if resident is None:
+                self._revoked[accelerator_id] = order.revoked
+                return
+        resident.revoke(order.revoked)
+
+    def move(self, order: Order) -> Placement | None:
+        with self._lock:
+            resident = self._residents.get(order.accelerator_id)
+        if resident is None or resident.stopping:
+            return None
+        self._supervisor.forget(resident)
+        moved = self._relocate(resident)
+        self._supervisor.revive(resident)
+        return resident.order.placement if moved else None
+
+    def watch_moves(self, watcher: MoveWatcher) -> None:
+        self._move_watchers.append(watcher)
+
+    def last_alive(self, placement: Placement) -> float | None:
+        return last_beat(self._directory / placement.place, self._boot_id)
+
+    def nodes(self) -> tuple[NodeReport, ...]:
+        return (self._node.report(),)
+
     def stop(self, accelerator_ids: Sequence[str], grace: float) -> None:
         residents = []
         for accelerator_id in accelerator_ids:
             with self._lock:
+                self._revoked.pop(accelerator_id, None)
                 resident = self._residents.get(accelerator_id)
             if resident is None:
                 continue
@@ -154,6 +205,10 @@ class LocalFleet:
             resident.let_go()
 
     def _resident(self, order: Order) -> Resident:
+        with self._lock:
+            revoked = self._revoked.pop(order.accelerator_id, None)
+        if revoked is not None:
+            order = replace(order, revoked=revoked)
         return Resident(
             order,
             self._directory / order.placement.place,
@@ -175,6 +230,22 @@ class LocalFleet:
                 next_step="ei describe accelerators lists those that do.",
             )
         return resident
+
+    def _relocate(self, resident: Resident) -> bool:
+        """Give a resident that is not watched another place, its process being ended."""
+        old = resident.order.placement
+        new = self._node.replace(resident.order.accelerator_type, old)
+        try:
+            # Whoever comes after this process must look for it there before anything is there.
+            for watcher in self._move_watchers:
+                watcher(resident.id, new)
+        except Exception:
+            log.exception("%s cannot be moved", resident.id)
+            self._node.release(new)
+            return False
+        resident.move(new, self._directory / new.place)
+        self._node.release(old)
+        return True
 
     def _changed(self, resident: Resident) -> None:
         for watcher in self._watchers:

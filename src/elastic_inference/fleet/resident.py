@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import logging
 import os
 import shutil
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from elastic_inference.errors import (
     UnavailableError,
 )
 from elastic_inference.fleet import process
-from elastic_inference.fleet.base import Health, Order, Status
+from elastic_inference.fleet.base import Health, Order, Placement, Status
 from elastic_inference.fleet.control_connection import ControlConnection
 from elastic_inference.fleet.lock import end_owner
 from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.settings import Limits
+
+log = logging.getLogger(__name__)
 
 _HELLO_TIMEOUT = 1.0
 _ANSWER_TIMEOUT = 2.0
@@ -34,6 +37,8 @@ _KILL_TIMEOUT = 10.0
 _MAX_ANSWER = 1 << 20
 # sun_path holds 108 bytes, the last of them NUL.
 _MAX_SOCKET_PATH = 107
+# Equal to no list of rights that an order may have.
+_NOTHING_YET = ("",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,7 @@ class Resident:
         self.control: ControlConnection | None = None
         self.stopping = False
         self.health = Health.UNKNOWN
+        self.reason = ""
         self.restarts = 0
         self.failures = 0
         self.up_since = 0.0
@@ -75,6 +81,10 @@ class Resident:
         self._child: subprocess.Popen[bytes] | None = None
         # Held while a process is started or ended, so that never two run in one directory.
         self._life = threading.Lock()
+        # Held for a moment while the order is changed.
+        self._ordering = threading.Lock()
+        # The rights that the running process was told not to serve.
+        self._told: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -82,7 +92,7 @@ class Resident:
 
     @property
     def status(self) -> Status:
-        return Status(self.health, self.restarts)
+        return Status(self.health, self.restarts, self.reason)
 
     @property
     def data_socket(self) -> Path:
@@ -114,6 +124,7 @@ class Resident:
                 ) from error
             self._child = started.child
             self._connect()
+        self.tell()
 
     def adopt(self) -> bool:
         """Connect to a process that runs in the directory already."""
@@ -125,7 +136,10 @@ class Resident:
             # Without the new one it goes on with the certificate that it has.
             with contextlib.suppress(UnavailableError):
                 self._renew()
-            return True
+        # What it knows may be older than this process.
+        self._told = _NOTHING_YET
+        self.tell()
+        return True
 
     def renew(self, order: Order) -> None:
         """See `Fleet.renew`.
@@ -134,8 +148,45 @@ class Resident:
             UnavailableError: the certificate cannot be written.
         """
         with self._life:
-            self.order = order
+            with self._ordering:
+                self.order = replace(
+                    self.order, certificate=order.certificate, private_key=order.private_key
+                )
             self._renew()
+        self.tell()
+
+    def revoke(self, revoked: tuple[str, ...]) -> None:
+        """See `Fleet.revoke`."""
+        with self._ordering:
+            self.order = replace(self.order, revoked=revoked)
+        self.tell()
+
+    def tell(self) -> None:
+        """Say which rights are revoked, unless it was said; never blocks long, never raises.
+
+        Who holds `_life` meanwhile calls this when it is done.
+        """
+        while self._told != self.order.revoked and self._life.acquire(blocking=False):
+            try:
+                if self.control is None or self.stopping:
+                    return
+                self._write_config()
+                self.control.revoke()
+            except OSError as error:
+                self._told = _NOTHING_YET
+                log.warning("%s cannot be told which rights are revoked: %s", self.id, error)
+                return
+            finally:
+                self._life.release()
+
+    def move(self, placement: Placement, directory: Path) -> None:
+        """End the process, remove its directory and live in another from now on."""
+        with self._life:
+            self._bury()
+            shutil.rmtree(self.directory, ignore_errors=True)
+            with self._ordering:
+                self.order = replace(self.order, placement=placement)
+            self.directory = directory
 
     def stop(self, grace: float) -> None:
         """End the process and remove the directory."""
@@ -207,12 +258,15 @@ class Resident:
             ) from error
         self.control.renew()
 
-    def _write_certificate(self) -> tuple[Path, Path]:
-        certificate, key = self.directory / "server.pem", self.directory / "server.key"
+    @property
+    def _certificate_files(self) -> tuple[Path, Path]:
+        return self.directory / "server.pem", self.directory / "server.key"
+
+    def _write_certificate(self) -> None:
+        certificate, key = self._certificate_files
         certificate.write_bytes(self.order.certificate)
         with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(self.order.private_key)
-        return certificate, key
 
     def _bury(self) -> None:
         """See to it that no process of ours runs here."""
@@ -235,29 +289,36 @@ class Resident:
         check_socket_path(self.directory)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
-        certificate, key = self._write_certificate()
+        self._write_certificate()
         for name in ("data.sock", "handover.sock"):
             (self.directory / name).unlink(missing_ok=True)
-        placement, ways = self.order.placement, self._ways
+        return self._write_config()
+
+    def _write_config(self) -> Path:
+        order = self.order
+        placement, ways = order.placement, self._ways
         path = self.directory / "config.json"
+        certificate, key = self._certificate_files
         AcceleratorConfig(
             accelerator_id=self.id,
-            accelerator_type=self.order.accelerator_type.name,
-            account=self.order.account,
-            memory_bytes=self.order.accelerator_type.memory_bytes,
+            accelerator_type=order.accelerator_type.name,
+            account=order.account,
+            memory_bytes=order.accelerator_type.memory_bytes,
             threads=placement.threads,
             # It sees its own device alone, as the first.
             device="cpu" if placement.device == "cpu" else "cuda:0",
             directory=self.directory,
             store_directory=self._store,
-            token_key=self.order.token_key.hex(),
-            server_name=self.order.server_name,
+            token_key=order.token_key.hex(),
+            server_name=order.server_name,
             certificate=certificate,
             private_key=key,
             lifeline_fd=ways.lifeline,
             control_grace=ways.limits.control_grace if ways.lifeline is None else None,
+            revoked=order.revoked,
             limits=ways.limits,
         ).to_file(path)
+        self._told = order.revoked
         return path
 
 

@@ -49,9 +49,15 @@ class _Case:
 class Supervisor:
     """One thread that watches every accelerator of a fleet."""
 
-    def __init__(self, settings: PoolSettings, changed: Callable[[Resident], None]) -> None:
+    def __init__(
+        self,
+        settings: PoolSettings,
+        changed: Callable[[Resident], None],
+        move: Callable[[Resident], bool],
+    ) -> None:
         self._settings = settings
         self._changed = changed
+        self._move = move
         self._probe_timeout = min(
             max(_SHORTEST_PROBE, settings.health_interval), settings.hang_timeout
         )
