@@ -23,10 +23,13 @@ _ALLOWED = {
     "protocol": _BASE,
     "accelerator": _BASE | {"protocol"},
     "client": _BASE | {"protocol"},
-    "fleet": _BASE | {"protocol", "accelerator"},
+    "isolation": _BASE | {"protocol"},
+    "fleet": _BASE | {"protocol", "accelerator", "isolation"},
     "frameworks": _BASE | {"protocol", "client"},
-    "control": _BASE | {"protocol", "accelerator", "client", "fleet"},
-    "cli": _BASE | {"protocol", "accelerator", "client", "fleet", "frameworks", "control"},
+    "compute": _BASE | {"protocol", "isolation"},
+    "control": _BASE | {"protocol", "accelerator", "client", "fleet", "compute", "isolation"},
+    "cli": _BASE
+    | {"protocol", "accelerator", "client", "fleet", "frameworks", "control", "compute"},
 }
 _HEAVY = {"numpy", "ssl", "_ssl", "onnx", "onnxruntime", "cryptography", "sqlite3", "_sqlite3"}
 

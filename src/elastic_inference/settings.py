@@ -286,8 +286,20 @@ class PoolSettings:
     max_control_connections: int = _setting(
         "EI_MAX_CONTROL_CONNECTIONS", 64, _count, "open connections to the control plane's API"
     )
+    separate_users: str = _setting(
+        "EI_SEPARATE_USERS",
+        "auto",
+        _one_of("auto", "off"),
+        "auto gives each accelerator a user of its own, where root runs the pool",
+    )
     max_accelerators: int = _setting(
         "EI_MAX_ACCELERATORS", 5, _count, "accelerators of one instance"
+    )
+    instance_network: str = _setting(
+        "EI_INSTANCE_NETWORK",
+        "auto",
+        _one_of("auto", "namespace", "host"),
+        "a network namespace for each instance, the machine's network, or auto: whichever can be",
     )
 
 

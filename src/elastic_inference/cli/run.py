@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import ssl
 import sys
 import time
 from pathlib import Path
@@ -14,17 +13,16 @@ from types import FrameType
 from elastic_inference.cli import child, summary
 from elastic_inference.cli.instance import RunningInstance
 from elastic_inference.cli.output import give_up
-from elastic_inference.control.metadata import InstanceDocument, MetadataService
-from elastic_inference.errors import ConfigurationError, ElasticInferenceError
+from elastic_inference.compute import trust
+from elastic_inference.compute.document import InstanceDocument, RoleCredentials
+from elastic_inference.compute.metadata import MetadataService
+from elastic_inference.errors import ElasticInferenceError
 from elastic_inference.protocol.sigv4 import DEFAULT_REGION
 from elastic_inference.settings import ClientSettings, PoolSettings, from_environment
 
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
-_SYSTEM_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-)
+# The credentials end with the instance; a date far off keeps clients from refreshing.
+_VALID_FOR = 7 * 86400.0
 
 
 def main(options: argparse.Namespace) -> int:
@@ -63,15 +61,17 @@ def main(options: argparse.Namespace) -> int:
 def _run(command: child.Child, instance: RunningInstance) -> tuple[int, float]:
     """The command's exit status, and the seconds that it ran."""
     begin = time.monotonic()
-    metadata = MetadataService(
-        InstanceDocument(
-            instance_id=instance.id,
-            accelerators=instance.accelerators,
-            access_key_id=instance.access_key_id,
-            secret_access_key=instance.secret_access_key,
-            region=DEFAULT_REGION,
-        )
+    document = InstanceDocument(
+        instance_id=instance.id,
+        accelerators=instance.accelerators,
+        credentials=RoleCredentials(
+            instance.access_key_id,
+            instance.secret_access_key,
+            expiration=time.time() + _VALID_FOR,
+        ),
+        region=DEFAULT_REGION,
     )
+    metadata = MetadataService(lambda: document)
     try:
         status = command.run(_environment(instance, metadata.url))
     finally:
@@ -92,17 +92,8 @@ def _environment(instance: RunningInstance, metadata_url: str) -> dict[str, str]
 
 def _bundle(instance: RunningInstance) -> Path:
     """The authorities that the command trusts anyway, and the pool's."""
-    own = os.environ.get("AWS_CA_BUNDLE")
-    candidates = (own,) if own else (ssl.get_default_verify_paths().cafile, *_SYSTEM_BUNDLES)
-    trusted = ""
-    for path in candidates:
-        if path and Path(path).is_file():
-            trusted = Path(path).read_text(encoding="utf-8", errors="replace")
-            break
-    if own and not trusted:
-        raise ConfigurationError(f"AWS_CA_BUNDLE={own!r} is no file that can be read.")
     bundle = instance.directory / "ca-bundle.pem"
-    bundle.write_text(f"{trusted}\n{Path(instance.ca).read_text(encoding='ascii')}")
+    bundle.write_text(trust.bundle(Path(instance.ca), os.environ.get("AWS_CA_BUNDLE")))
     return bundle
 
 

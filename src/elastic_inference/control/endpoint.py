@@ -1,7 +1,7 @@
 """The endpoint: one TCP address, where the TLS server name says whose a connection is.
 
 For clients that cannot choose that name an accelerator may have an address of its own, where
-every connection is that accelerator's.
+every connection is that accelerator's. Inside instances' networks the endpoint has listeners too.
 
 Nothing is decrypted here and no byte is relayed: the ClientHello is looked at while it stays
 in the socket, and the socket goes to the accelerator's process or to the control API.
@@ -106,21 +106,39 @@ class Endpoint:
         Raises:
             UnavailableError: the system cannot watch it, or the endpoint is closed.
         """
-        try:
-            served = self._call(lambda: self._add(_Listener(listener, accelerator_id)))
-        except OSError as error:
-            listener.close()
-            raise UnavailableError(
-                f"Cannot watch an accelerator's own address: {error.strerror}.",
-                next_step="See the limits of the machine that the pool runs on.",
-            ) from error
-        if not served:
-            listener.close()
-            raise UnavailableError("The pool is being stopped.")
+        self._watch(_Listener(listener, accelerator_id))
+
+    def add(self, listener: socket.socket) -> Callable[[], None]:
+        """Serve `listener`, which is the endpoint's now, as its own; gives what closes it.
+
+        Raises:
+            UnavailableError: the system cannot watch it, or the endpoint is closed.
+        """
+        added = _Listener(listener, None)
+        self._watch(added)
+        return lambda: self._remove_now(added)
 
     def shut(self, accelerator_id: str) -> None:
         """Close an accelerator's listener; when it returns its port is free."""
         self._call(lambda: self._remove(accelerator_id))
+
+    def _watch(self, listener: _Listener) -> None:
+        listener.socket.setblocking(False)
+        try:
+            served = self._call(lambda: self._add(listener))
+        except OSError as error:
+            listener.socket.close()
+            raise UnavailableError(
+                f"Cannot watch another address: {error.strerror}.",
+                next_step="See the limits of the machine that the pool runs on.",
+            ) from error
+        if not served:
+            listener.socket.close()
+            raise UnavailableError("The pool is being stopped.")
+
+    def _remove_now(self, listener: _Listener) -> None:
+        # A closed endpoint has closed it.
+        self._call(lambda: self._remove_one(listener))
 
     def close(self) -> None:
         """Stop listening; connections that were handed on go on."""
@@ -158,11 +176,16 @@ class Endpoint:
         self._listeners[listener.socket.fileno()] = listener
 
     def _remove(self, accelerator_id: str) -> None:
-        for descriptor, listener in list(self._listeners.items()):
+        for listener in list(self._listeners.values()):
             if listener.accelerator_id == accelerator_id:
-                del self._listeners[descriptor]
-                self._epoll.unregister(descriptor)
-                listener.socket.close()
+                self._remove_one(listener)
+
+    def _remove_one(self, listener: _Listener) -> None:
+        descriptor = listener.socket.fileno()
+        if self._listeners.get(descriptor) is listener:
+            del self._listeners[descriptor]
+            self._epoll.unregister(descriptor)
+            listener.socket.close()
 
     def _end(self) -> None:
         self._closed = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ import pytest
 from botocore.utils import InstanceMetadataFetcher
 
 from elastic_inference.client import discovery
-from elastic_inference.control.metadata import InstanceDocument, MetadataService
+from elastic_inference.compute.document import InstanceDocument, RoleCredentials
+from elastic_inference.compute.metadata import MetadataService
 from elastic_inference.settings import ClientSettings
 
 ONE, TWO = "eia-" + "1" * 32, "eia-" + "2" * 32
@@ -22,16 +24,18 @@ TOKEN = "X-aws-ec2-metadata-token"
 
 
 @pytest.fixture
-def service() -> Iterator[MetadataService]:
-    metadata = MetadataService(
-        InstanceDocument(
-            instance_id="i-1",
-            accelerators={TWO: "eia1.large", ONE: "eia1.medium"},
-            access_key_id="EIAKTEST",
-            secret_access_key="secret",
-            region="us-east-1",
-        )
+def document() -> InstanceDocument:
+    return InstanceDocument(
+        instance_id="i-1",
+        accelerators={TWO: "eia1.large", ONE: "eia1.medium"},
+        credentials=RoleCredentials("EIAKTEST", "secret", "session", time.time() + 3600),
+        region="us-east-1",
     )
+
+
+@pytest.fixture
+def service(document: InstanceDocument) -> Iterator[MetadataService]:
+    metadata = MetadataService(lambda: document)
     yield metadata
     metadata.close()
 
