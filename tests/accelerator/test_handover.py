@@ -138,6 +138,7 @@ def test_it_says_who_it_is(start_accelerator: Start) -> None:
         b"{}",
         b'{"kind": "connection"}',
         b'{"kind": "certificate"}',
+        b'{"kind": "revoked"}',
         b"\xff" * 4096,
     ],
 )

@@ -4,91 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import queue
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from elastic_inference.catalog import MIB, Catalog
-from elastic_inference.control.certificates import Authority, server_name
 from elastic_inference.errors import (
     ConfigurationError,
     InsufficientCapacityError,
     NotFoundError,
     UnavailableError,
 )
-from elastic_inference.fleet.base import Fleet, Health, Order, Status
-from elastic_inference.fleet.local import LocalFleet
+from elastic_inference.fleet.base import Health, Status
 from elastic_inference.fleet.resident import device_environment
-from elastic_inference.protocol import tokens
-from elastic_inference.settings import Limits, PoolSettings
-from tests.pools import PATIENCE, accelerator_pids, gone, held, open_files
+from tests.fleet.watched import ACCOUNT, Watched
+from tests.pools import PATIENCE, gone, held, open_files
 
-KEY = b"k" * 32
-ACCOUNT = "000000000000"
-INFO = "/v2/elastic-inference/accelerator"
-Make = Callable[..., "Watched"]
-
-
-class Watched:
-    """A fleet with the changes of health that it reported."""
-
-    def __init__(self, directory: Path, *, outlive: bool = False, **settings: object) -> None:
-        self.state = directory
-        self.authority = Authority.open(directory)
-        self.changes: queue.Queue[tuple[str, Status]] = queue.Queue()
-        self.fleet: Fleet = LocalFleet(
-            directory / "run",
-            directory / "accounts",
-            settings=PoolSettings(health_interval=0.1, **settings),  # type: ignore[arg-type]  # by name
-            limits=Limits(control_grace=PATIENCE),
-            outlive=outlive,
-        )
-        self.fleet.watch(lambda accelerator_id, status: self.changes.put((accelerator_id, status)))
-
-    def order(self, type_: str = "eia1.medium", number: int = 1) -> Order:
-        accelerator_id = f"eia-{number:032x}"
-        accelerator_type = Catalog().get(type_)
-        issued = self.authority.issue([server_name(accelerator_id)])
-        return Order(
-            accelerator_id=accelerator_id,
-            accelerator_type=accelerator_type,
-            account=ACCOUNT,
-            token_key=KEY,
-            server_name=server_name(accelerator_id),
-            certificate=issued.certificate,
-            private_key=issued.private_key,
-            placement=self.fleet.place(accelerator_type),
-        )
-
-    def next_change(self) -> tuple[str, Health]:
-        accelerator_id, status = self.changes.get(timeout=PATIENCE)
-        return accelerator_id, status.health
-
-    def pid(self, order: Order) -> int:
-        return accelerator_pids(self.state)[order.accelerator_id]
-
-    def ask(self, order: Order, path: str = INFO) -> dict[str, object]:
-        claims = tokens.Claims(order.accelerator_id, "i-1", ACCOUNT, 1e12)
-        return self.fleet.ask(order.accelerator_id, path, tokens.mint(KEY, claims))
-
-
-@pytest.fixture
-def make(short_path: Path) -> Iterator[Make]:
-    made: list[Watched] = []
-
-    def build(**settings: object) -> Watched:
-        made.append(Watched(short_path, **settings))  # type: ignore[arg-type]  # by name
-        return made[-1]
-
-    yield build
-    for watched in made:
-        watched.fleet.close()
-    for pid in accelerator_pids(short_path).values():
-        os.kill(pid, signal.SIGKILL)
+Make = Callable[..., Watched]
 
 
 def test_a_started_accelerator_serves_and_a_stopped_one_leaves_nothing(make: Make) -> None:
@@ -331,8 +266,8 @@ def test_one_that_hung_before_a_new_fleet_came_is_started_again(make: Make) -> N
         second = make(outlive=True, hang_timeout=1.0)
         assert second.fleet.adopt(order)
         assert gone(process)
-    until(second, order, Health.IMPAIRED)
-    until(second, order, Health.OK)
+    second.until(order, Health.IMPAIRED)
+    second.until(order, Health.OK)
     assert second.pid(order) != pid
 
 
@@ -350,9 +285,4 @@ def test_one_that_stopped_before_it_could_listen_is_in_nobodys_way(make: Make) -
         assert not second.fleet.adopt(order)
         second.fleet.revive(order)
         assert gone(process)
-    until(second, order, Health.OK)
-
-
-def until(fleet: Watched, order: Order, health: Health) -> None:
-    while fleet.next_change() != (order.accelerator_id, health):
-        pass
+    second.until(order, Health.OK)

@@ -48,6 +48,7 @@ class Handovers(Target):
             serve=self._served.put,
             drain=lambda: self._told.append("drain"),
             renew=lambda: self._told.append("certificate"),
+            revoke=lambda: self._told.append("revoked"),
         )
         self._control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_PATIENCE)
@@ -59,7 +60,8 @@ class Handovers(Target):
         return (
             b"\1" + _CONNECTION, b"\0" + _CONNECTION, b"\3" + _CONNECTION, b"\0{}", b"\1[1]",
             b'\0{"kind":"drain"}', b'\0{"kind":"drain","after":[{"s":1.5}]}', b"\0",
-            b'\0{"kind":"certificate"}', b'\1{"kind":' + b"[" * 300 + b"]" * 300 + b"}",
+            b'\0{"kind":"certificate"}', b'\0{"kind":"revoked"}',
+            b'\1{"kind":' + b"[" * 300 + b"]" * 300 + b"}",
         )  # fmt: skip
 
     def run(self, case: bytes) -> None:
@@ -77,7 +79,7 @@ class Handovers(Target):
                 assert one.recv(1) == b"?", "another connection was handed on"
         told, kind = list(self._told), _kind(message)
         self._told.clear()
-        assert told == ([kind] if kind in ("drain", "certificate") else [])
+        assert told == ([kind] if kind in ("drain", "certificate", "revoked") else [])
         assert not self._raised, self._raised
 
     def mutate(self, chance: random.Random, case: bytes) -> bytes:

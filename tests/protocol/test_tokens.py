@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +19,18 @@ CLAIMS = Claims("eia-1", "i-1", "default", 1000.0)
 
 def test_a_token_says_what_was_minted() -> None:
     assert verify(KEY, mint(KEY, CLAIMS).encode(), "eia-1", 999.0) == CLAIMS
+
+
+def test_a_token_names_the_right_that_it_was_given_for() -> None:
+    claims = dataclasses.replace(CLAIMS, right="right-1")
+    assert verify(KEY, mint(KEY, claims).encode(), "eia-1", 999.0) == claims
+
+
+def test_the_control_planes_own_token_names_none() -> None:
+    _, body, _ = mint(KEY, CLAIMS).split(".")
+    said = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    assert said == {"acc": "eia-1", "ins": "i-1", "own": "default", "exp": 1000.0}
+    assert verify(KEY, mint(KEY, CLAIMS).encode(), "eia-1", 999.0).right == ""
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from ssl import SSLError
 
 from elastic_inference.accelerator.channel import ConnectionClosedError
 from elastic_inference.accelerator.dataplane import DataPlane
+from elastic_inference.accelerator.engines.base import DeviceFailedError
 from elastic_inference.errors import (
     ElasticInferenceError,
     InternalError,
@@ -29,6 +30,8 @@ def cause_of(error: Exception, plane: DataPlane) -> ElasticInferenceError:
     Raises:
         ConnectionClosedError, OSError: the connection itself is gone.
     """
+    if isinstance(error, DeviceFailedError):
+        plane.health.device_failed(error.message)
     if isinstance(error, ElasticInferenceError):
         return error
     if isinstance(error, MemoryError):

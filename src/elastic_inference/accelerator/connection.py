@@ -60,7 +60,9 @@ _MAX_SKIPPED = 1024 * 1024
 # Of a body over its limit, as often the limit is passed over so that its sender sees the answer.
 _PASSED_OVER = 4
 _KEEP_BUFFER = 64 * 1024 * 1024
-_OPEN_PATHS = {("v2", "health", "live")}
+# Open to who can reach the Unix socket, as whoever looks after the accelerator can.
+_HEALTH = ("v2", "elastic-inference", "health")
+_OPEN_PATHS = {("v2", "health", "live"), _HEALTH}
 _FOREVER = float("inf")
 # Shared by the connections of the process, all of which belong to one tenant. A race between
 # two threads costs a second parse, nothing else.
@@ -286,7 +288,7 @@ class Connection:
             raise InvalidRequestError("The header field authorization is repeated.")
         if authorization is not None:
             self._grant.show(authorization)
-        if head.path not in _OPEN_PATHS:
+        if head.path not in _OPEN_PATHS or (head.path == _HEALTH and not self.channel.is_unix):
             self._grant.check(head.headers.get(b"ei-client"))
         return authorization
 

@@ -17,11 +17,13 @@ from elastic_inference.accelerator import metrics
 from elastic_inference.accelerator.clients import Clients, ClientSession
 from elastic_inference.accelerator.config import AcceleratorConfig
 from elastic_inference.accelerator.engines.base import Engine
+from elastic_inference.accelerator.health import HealthCheck
 from elastic_inference.accelerator.memory import MemoryAccount
 from elastic_inference.accelerator.models import Entry, ModelRegistry
 from elastic_inference.accelerator.options import parse_files, parse_options
 from elastic_inference.accelerator.profiles import MAX_RUNS, Profiler
 from elastic_inference.accelerator.regions import SystemRegions
+from elastic_inference.accelerator.rights import NEXT_STEP, WITHDRAWN, Rights
 from elastic_inference.accelerator.statistics import Counter, Statistics, triton_statistics
 from elastic_inference.accelerator.store import BlobStore
 from elastic_inference.errors import (
@@ -63,6 +65,8 @@ class DataPlane:
     Attributes:
         id: the accelerator's.
         token_key: what its tokens are signed with.
+        rights: the rights to connect that were withdrawn, and who lives by the others.
+        health: whether it really infers.
     """
 
     def __init__(
@@ -76,10 +80,12 @@ class DataPlane:
         self.config = config
         self.id = config.accelerator_id
         self.token_key = bytes.fromhex(config.token_key)
+        self.rights = Rights(config.revoked)
         self.engine = engine
         self.store = store
         self.memory = memory
         self.models = models
+        self.health = HealthCheck(engine.check, lambda: bool(memory.running), memory.thread_started)
         self.profiler = Profiler(engine, memory, store)
         self.statistics = Statistics()
         self.system_regions = SystemRegions(config.limits.max_regions)
@@ -118,6 +124,9 @@ class DataPlane:
 
     def unauthenticated(self, why: str) -> AuthenticationError:
         return tokens.refused(why, self.id)
+
+    def withdrawn(self) -> AuthenticationError:
+        return tokens.refused(WITHDRAWN, self.id, NEXT_STEP)
 
     def shutting_down(self) -> UnavailableError:
         return UnavailableError(

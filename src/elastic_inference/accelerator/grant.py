@@ -41,7 +41,8 @@ class Grant:
         """Take the value of an Authorization field for this request and later ones.
 
         Raises:
-            AuthenticationError: it is no valid token; an earlier one goes on to hold.
+            AuthenticationError: it is no valid token, or its right was withdrawn; an earlier one
+                goes on to hold.
         """
         if authorization == self.authorization:
             return
@@ -50,7 +51,10 @@ class Grant:
             raise self._plane.unauthenticated("the Authorization is not a bearer token")
         now = time.time()
         claims = verify(self._plane.token_key, token.strip(), self._plane.id, now)
-        self.expires = time.monotonic() + claims.expires - now
+        before = None if self.claims is None else self.claims.right
+        expires = time.monotonic() + claims.expires - now
+        if not self._plane.rights.take(self, claims.right, expires, before=before):
+            raise self._plane.withdrawn()
         self.claims = claims
         self.authorization = authorization
 
@@ -58,12 +62,14 @@ class Grant:
         """Whether a request may be served now; `client` is who it says it comes from.
 
         Raises:
-            AuthenticationError: no token was shown, or it has expired.
+            AuthenticationError: no token was shown, it has expired, or its right was withdrawn.
             InvalidRequestError: the client's name is malformed.
         """
         if self.claims is None:
             raise self._plane.unauthenticated("the request has no token")
         if time.monotonic() >= self.expires:
+            if self._plane.rights.is_withdrawn(self.claims.right):
+                raise self._plane.withdrawn()
             raise self._plane.unauthenticated("the token has expired")
         if client is not None and not self.session.name:
             self.session = self._plane.clients.join(client, self.claims.instance_id)
@@ -72,4 +78,6 @@ class Grant:
 
     def leave(self) -> None:
         """The connection is gone."""
+        if self.claims is not None:
+            self._plane.rights.leave(self, self.claims.right)
         self._plane.clients.leave(self.session)

@@ -35,6 +35,7 @@ class Handover:
         serve: gets each connection, in the order in which they come.
         drain: is called where a graceful end is asked for.
         renew: is called where the certificate's files are new; later connections wait for it.
+        revoke: is called where other rights are revoked; later connections wait for it.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Handover:
         serve: Callable[[socket.socket], None],
         drain: Callable[[], None],
         renew: Callable[[], None],
+        revoke: Callable[[], None],
     ) -> None:
         self._listener = listener
         self._hello = json.dumps({"kind": "hello", **hello}).encode()
         self._serve = serve
         self._drain = drain
         self._renew = renew
+        self._revoke = revoke
         self._lock = threading.Lock()
         self._controls = 0
         self._alone_since = time.monotonic()
@@ -111,6 +114,8 @@ class Handover:
             self._drain()
         elif wanted == "certificate":
             self._renew()
+        elif wanted == "revoked":
+            self._revoke()
         for descriptor in descriptors:
             os.close(descriptor)
         return True

@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import posixpath
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,16 +144,32 @@ def detach_weights(path: Path, skeleton: Path, weights: Path) -> bool:
 
 def identity_model(domain: str, version: int) -> bytes:
     """A model of one node, `y = Identity(x)` on `FP32[1]`, that imports an operator set."""
-    shape = submessage(2, submessage(1, number_field(1, 1)))
+    return _one_node("Identity", (b"x",), (1,), {"": 13, domain: version})
+
+
+def square_model() -> bytes:
+    """A model of one node, `y = MatMul(x, x)` on `FP32[2, 2]`."""
+    return _one_node("MatMul", (b"x", b"x"), (2, 2), {"": 13})
+
+
+def _one_node(
+    operator: str, inputs: Sequence[bytes], dimensions: Sequence[int], sets: Mapping[str, int]
+) -> bytes:
+    shape = submessage(
+        2, b"".join(submessage(1, number_field(1, dimension)) for dimension in dimensions)
+    )
     tensor = submessage(2, submessage(1, number_field(1, 1) + shape))
-    node = submessage(1, b"x") + submessage(2, b"y") + submessage(4, b"Identity")
+    node = (
+        b"".join(submessage(1, name) for name in inputs)
+        + submessage(2, b"y")
+        + submessage(4, operator.encode())
+    )
     graph = (
         submessage(1, node)
         + submessage(2, b"g")
         + submessage(11, submessage(1, b"x") + tensor)
         + submessage(12, submessage(1, b"y") + tensor)
     )
-    sets = {"": 13, domain: version}
     imports = b"".join(
         submessage(8, submessage(1, name.encode()) + number_field(2, number))
         for name, number in sets.items()

@@ -13,11 +13,14 @@ import socket
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elastic_inference.accelerator.config import AcceleratorConfig
 from elastic_inference.accelerator.heartbeat import Heart
 from elastic_inference.errors import ConflictError, ElasticInferenceError, UnavailableError
+
+if TYPE_CHECKING:
+    from elastic_inference.accelerator.rights import Rights
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +30,18 @@ _BEAT_INTERVAL = 1.0
 
 
 class AcceleratorProcess:
-    """One accelerator, from its configuration to its end."""
+    """One accelerator, from its configuration to its end.
 
-    def __init__(self, config: AcceleratorConfig) -> None:
-        self.config = config
+    Args:
+        path: the file with its configuration, which is read again when rights are revoked.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is not valid.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.config = config = AcceleratorConfig.from_file(path)
         self._stop = threading.Event()
         self._heart = Heart(config.directory)
 
@@ -66,6 +77,7 @@ class AcceleratorProcess:
             serve=lambda sock: server.serve(sock, tls=True),
             drain=self._stop.set,
             renew=lambda: self._renew(server),
+            revoke=lambda: self._revoke(plane.rights),
         )
         plane.models.restore()
         self._heart.beat()
@@ -95,6 +107,14 @@ class AcceleratorProcess:
             server.use(self._tls())
         except OSError as error:
             log.warning("The new certificate cannot be used: %s", error)
+
+    def _revoke(self, rights: Rights) -> None:
+        try:
+            rights.revoke(AcceleratorConfig.from_file(self._path).revoked)
+        except ElasticInferenceError as error:
+            # Who was told to refuse somebody and cannot find out whom serves nobody.
+            log.warning("It cannot be seen whom to refuse, so this accelerator ends: %s", error)
+            self._stop.set()
 
     def _wait(self, handover: Any) -> None:
         grace = self.config.control_grace
@@ -178,7 +198,7 @@ def main(arguments: list[str]) -> int:
         _detach()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     try:
-        AcceleratorProcess(AcceleratorConfig.from_file(options.config)).run(options.ready_fd)
+        AcceleratorProcess(options.config).run(options.ready_fd)
     except ElasticInferenceError as error:
         _tell(options.ready_fd, {"error": str(error), **error.to_dict()})
         return 1

@@ -225,6 +225,12 @@ def _accelerator(call: Call) -> Reply:
     return Reply(call.plane.describe())
 
 
+def _health(call: Call) -> Reply:
+    report = call.plane.health.report()
+    well = report["inference"] == report["device"] == "ok"
+    return Reply(report, status=200 if well else 503)
+
+
 def _usage(call: Call) -> Reply:
     return Reply(call.plane.statistics.usage())
 
@@ -317,6 +323,7 @@ _ROUTES: dict[tuple[str, tuple[str, ...]], Handler] = {
         ("POST", "/v2/models/*/versions/*/generate_stream", _no_generation),
         ("GET", "/metrics", _metrics),
         ("GET", "/v2/elastic-inference/accelerator", _accelerator),
+        ("GET", "/v2/elastic-inference/health", _health),
         ("GET", "/v2/elastic-inference/usage", _usage),
         ("POST", "/v2/elastic-inference/usage", _add_usage),
         ("GET", "/v2/elastic-inference/blobs/*", _blob),

@@ -31,25 +31,27 @@ class Claims:
         instance_id: who asked for it.
         account: whose uploads and caches it reaches.
         expires: Unix time in seconds.
+        right: id of the connection right that it was given for; "" for the control plane's own.
     """
 
     accelerator_id: str
     instance_id: str
     account: str
     expires: float
+    right: str = ""
 
 
 def mint(key: bytes, claims: Claims) -> str:
     """A token for `claims` under the accelerator's `key` (32 bytes)."""
-    body = json.dumps(
-        {
-            "acc": claims.accelerator_id,
-            "ins": claims.instance_id,
-            "own": claims.account,
-            "exp": claims.expires,
-        },
-        separators=(",", ":"),
-    ).encode()
+    fields: dict[str, str | float] = {
+        "acc": claims.accelerator_id,
+        "ins": claims.instance_id,
+        "own": claims.account,
+        "exp": claims.expires,
+    }
+    if claims.right:
+        fields["rgt"] = claims.right
+    body = json.dumps(fields, separators=(",", ":")).encode()
     signed = _PREFIX + b"." + _encode(body)
     return (signed + b"." + _encode(_mac(key, signed))).decode()
 
@@ -74,9 +76,13 @@ def verify(key: bytes, token: bytes, accelerator_id: str, now: float) -> Claims:
     try:
         fields = json.loads(_decode(body))
         claims = Claims(
-            str(fields["acc"]), str(fields["ins"]), str(fields["own"]), float(fields["exp"])
+            str(fields["acc"]),
+            str(fields["ins"]),
+            str(fields["own"]),
+            float(fields["exp"]),
+            str(fields.get("rgt", "")),
         )
-    except (binascii.Error, ValueError, KeyError, TypeError) as error:
+    except (binascii.Error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise refused("the token is malformed", accelerator_id) from error
     if claims.accelerator_id != accelerator_id:
         raise refused("the token is for another accelerator", accelerator_id)
@@ -85,11 +91,12 @@ def verify(key: bytes, token: bytes, accelerator_id: str, now: float) -> Claims:
     return claims
 
 
-def refused(why: str, accelerator_id: str) -> AuthenticationError:
+def refused(why: str, accelerator_id: str, next_step: str = "") -> AuthenticationError:
     """The error of who shows no token that opens this accelerator."""
     return AuthenticationError(
         f"Unable to authenticate with accelerator: {why}.",
-        next_step=f"Send Authorization: Bearer TOKEN, with one from ei token {accelerator_id}.",
+        next_step=next_step
+        or f"Send Authorization: Bearer TOKEN, with one from ei token {accelerator_id}.",
     )
 
 

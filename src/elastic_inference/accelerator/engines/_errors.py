@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from elastic_inference.accelerator.engines.base import DeviceFailedError
 from elastic_inference.errors import (
     AcceleratorOutOfMemoryError,
     ElasticInferenceError,
@@ -16,6 +17,15 @@ _OUT_OF_MEMORY = re.compile(
     r"Failed to allocate memory|bad_alloc|out of memory|smaller than requested bytes"
     r"|CUDA failure 2\b|ALLOC_FAILED|bad array new length|Cannot allocate memory",
     re.IGNORECASE,
+)
+# CUDA's errors after which a process can do nothing more on the device; by number, and as text.
+_DEVICE_FAILED = re.compile(
+    r"CUDA failure (?:46|100|101|214|220|226|700|702|709|71[0-9]|721|999)\b"
+    r"|illegal memory access was encountered|unspecified launch failure"
+    r"|device-side assert triggered|uncorrectable ECC error|misaligned address"
+    r"|an illegal instruction was encountered|hardware stack error|invalid program counter"
+    r"|the launch timed out and was terminated|context is destroyed|NVLink error"
+    r"|no CUDA-capable device|CUDA-capable device\(s\) is/are busy or unavailable"
 )
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : ([A-Z_]+) : ")
 _SOURCE = re.compile(r"/onnxruntime_src/\S+\.(?:cc|h|cpp|hpp|inc):\d+ ?")
@@ -86,8 +96,8 @@ def load_error(error: BaseException, hidden: str = "") -> ElasticInferenceError:
     """Why a model did not load; `hidden` is the private folder it lay in."""
     if isinstance(error, ElasticInferenceError):
         return error
-    if is_out_of_memory(error):
-        return AcceleratorOutOfMemoryError()
+    if trouble := _of_the_device(error, hidden):
+        return trouble
     if unknown := _not_known(str(error)):
         return unknown
     if isinstance(error, UnicodeDecodeError):
@@ -127,8 +137,8 @@ def run_error(error: BaseException) -> ElasticInferenceError:
     """Why an inference failed."""
     if isinstance(error, ElasticInferenceError):
         return error
-    if is_out_of_memory(error):
-        return AcceleratorOutOfMemoryError()
+    if trouble := _of_the_device(error):
+        return trouble
     if isinstance(error, UnicodeDecodeError):
         return InvalidRequestError("An output holds text that is not UTF-8.")
     if type(error).__name__ in _REQUEST_KINDS:
@@ -137,6 +147,18 @@ def run_error(error: BaseException) -> ElasticInferenceError:
     status = _PREFIX.match(str(error))
     named = f" ({status[1]})" if status and status[1] != "FAIL" else ""
     return InternalError(f"The engine failed{named}: {one_line(error)}.")
+
+
+def _of_the_device(error: BaseException, hidden: str = "") -> ElasticInferenceError | None:
+    """What is the device's fault, not the model's or the request's."""
+    if is_out_of_memory(error):
+        return AcceleratorOutOfMemoryError()
+    if _DEVICE_FAILED.search(str(error)):
+        return DeviceFailedError(
+            f"The accelerator's device failed: {one_line(error, hidden)}.",
+            next_step="Repeat the request: the accelerator is started again.",
+        )
+    return None
 
 
 def _no_operator(operator: str, domain: str) -> ModelFormatError:

@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from elastic_inference.errors import InternalError
 from elastic_inference.protocol.tensors import TensorSpec, Value
+
+
+class DeviceFailedError(InternalError):
+    """The accelerator's device has failed, and works no more for this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class LoadedModel(Protocol):
         Raises:
             InvalidRequestError: names, dtypes or shapes do not fit the model.
             AcceleratorOutOfMemoryError: an allocation failed.
+            DeviceFailedError: the device failed, and all that follows on it will.
             InternalError: the engine failed.
         """
 
@@ -166,6 +172,16 @@ class Engine(Protocol):
 
         Raises:
             what `load` does.
+        """
+
+    def check(self) -> None:
+        """Run a tiny model whose result is known: some microseconds, but for the first time.
+
+        It takes nothing that models share, neither memory nor threads, so it waits for none.
+
+        Raises:
+            AcceleratorOutOfMemoryError: an allocation failed.
+            InternalError: the engine or its device failed, or it computes wrongly.
         """
 
     def trim(self) -> None:

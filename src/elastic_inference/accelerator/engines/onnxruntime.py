@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,8 @@ _PREPARING_NICE = 10
 # after them in the file unaligned are biases.
 _EXTERNAL_LEAST = str(32 * 1024)
 _SKELETON, _DETACHED = "skeleton.onnx", "skeleton.bin"
+_SMALL = np.array([[1, 2], [3, 4]], np.float32)
+_SMALL_SQUARE = np.array([[7, 10], [15, 22]], np.float32)
 _DOMAINS = (
     "", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training",
     "com.microsoft", "com.microsoft.experimental", "com.microsoft.nchwc", "com.ms.internal.nhwc",
@@ -85,6 +87,8 @@ class OnnxRuntimeEngine:
             _share_arena(memory_bytes)
         self._shrinker: Any = None
         self._shrinking = Lock()
+        self._checker: Any = None
+        self._checking = Lock()
 
     @cached_property
     def domains(self) -> Mapping[str, int]:
@@ -150,11 +154,24 @@ class OnnxRuntimeEngine:
             # ONNX Runtime's exceptions have no common base but Exception.
             raise _errors.load_error(error, str(home)) from error
 
+    def check(self) -> None:
+        try:
+            with self._checking:
+                if self._checker is None:
+                    self._checker = on_large_stack(self._check_session)
+            (result,) = self._checker.run(["y"], {"x": _SMALL})
+        except Exception as error:
+            raise _errors.run_error(error) from error
+        if not np.array_equal(result, _SMALL_SQUARE):
+            raise InternalError(f"The engine computes wrongly: {result.tolist()}.")
+
     def trim(self) -> None:
-        # On a GPU each session has an arena of its own; but what a first session there sets up
-        # (context, libraries) then belongs to the baseline, not to the first model.
-        if self.device == "cpu" or self._shrinker is None:
+        if self.device == "cpu":
             self._shrink_arena()
+        elif self._checker is None:
+            # On a GPU each session has an arena of its own; but what a first session there sets
+            # up (context, libraries) then belongs to the baseline, not to the first model.
+            self.check()
         release_free()
 
     def _load(
@@ -283,15 +300,29 @@ class OnnxRuntimeEngine:
     def _options(self, options: LoadOptions) -> ort.SessionOptions:
         return session_options(options, self.threads, shared_arena=self.device == "cpu")
 
-    def _session(self, source: Path | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+    def _check_session(self) -> ort.InferenceSession:
+        # Without an arena on a CPU, so that models which fill theirs do not fail it.
+        options = session_options(LoadOptions(), 1, shared_arena=False)
+        options.enable_cpu_mem_arena = False
+        # Building an engine of TensorRT's for it would take seconds.
+        providers = [each for each in self._providers if each[0] != "TensorrtExecutionProvider"]
+        return self._session(onnxfile.square_model(), options, providers)
+
+    def _session(
+        self,
+        source: Path | bytes,
+        options: ort.SessionOptions,
+        providers: Sequence[tuple[str, Mapping[str, str]]] = (),
+    ) -> ort.InferenceSession:
+        providers = providers or self._providers
         session = ort.InferenceSession(
             source if isinstance(source, bytes) else str(source),
             options,
-            providers=[name for name, _ in self._providers],
-            provider_options=[dict(entries) for _, entries in self._providers],
+            providers=[name for name, _ in providers],
+            provider_options=[dict(entries) for _, entries in providers],
             enable_fallback=0,
         )
-        missing = {name for name, _ in self._providers} - set(session.get_providers())
+        missing = {name for name, _ in providers} - set(session.get_providers())
         if missing:
             raise InternalError(
                 f"{min(missing)} does not work on this machine.",
@@ -305,8 +336,7 @@ class OnnxRuntimeEngine:
                 model = onnxfile.identity_model("", 13)
                 self._shrinker = self._session(model, self._options(LoadOptions()))
             run_options = ort.RunOptions()
-            if self.device == "cpu":
-                run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+            run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             self._shrinker.run(["y"], {"x": np.zeros(1, np.float32)}, run_options)
 
 
