@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.credentials import InstanceMetadataProvider
 from botocore.utils import InstanceMetadataFetcher
 
 from elastic_inference.client import discovery
+from elastic_inference.compute import metadata
 from elastic_inference.compute.document import InstanceDocument, RoleCredentials
 from elastic_inference.compute.metadata import MetadataService
 from elastic_inference.settings import ClientSettings
@@ -35,9 +40,17 @@ def document() -> InstanceDocument:
 
 @pytest.fixture
 def service(document: InstanceDocument) -> Iterator[MetadataService]:
-    metadata = MetadataService(lambda: document)
-    yield metadata
-    metadata.close()
+    with served(document) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def served(document: InstanceDocument, **options: Any) -> Iterator[MetadataService]:
+    service = MetadataService(lambda: document, **options)
+    try:
+        yield service
+    finally:
+        service.close()
 
 
 def ask(url: str, method: str = "GET", **headers: str) -> tuple[int, str]:
@@ -78,6 +91,157 @@ def test_version_2_tokens(service: MetadataService) -> None:
     for wrong in ("0", "21601", "-1", "x", ""):
         assert ask(url, "PUT", **{TTL: wrong}) == (400, "")
     assert ask(url, "PUT", **{TTL: "60", "X-Forwarded-For": "1.2.3.4"}) == (403, "")
+
+
+def test_tokens_end_and_belong_to_one_instance(
+    document: InstanceDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(document, secret="one") as first, served(document, secret="two") as second:
+        _, token = ask(first.url + "/latest/api/token", "PUT", **{TTL: "60"})
+        for other in ("", "A", token[:-4], token.swapcase(), "é"):
+            assert not first._server.knows(other)
+        assert not second._server.knows(token)
+        now = metadata._now()
+        monkeypatch.setattr(metadata, "_now", lambda: now + 61)
+        path = "/latest/meta-data/instance-id"
+        assert ask(first.url + path, **{TOKEN: token}) == (401, "")
+
+
+def test_the_same_secret_gives_the_same_url_and_tokens_again(document: InstanceDocument) -> None:
+    with served(document, secret="kept") as first:
+        _, token = ask(first.url + "/latest/api/token", "PUT", **{TTL: "60"})
+    with served(document, secret="kept", port=first.port) as second:
+        assert second.url == first.url
+        url = second.url + "/latest/meta-data/instance-id"
+        assert ask(url, **{TOKEN: token}) == (200, "i-1")
+        with served(document, secret="kept", port=first.port) as third:
+            assert third.port != second.port
+
+
+def test_listings_at_each_level(service: MetadataService) -> None:
+    latest = service.url + "/latest/"
+    assert ask(service.url + "/") == (200, "latest")
+    assert ask(latest) == (200, "dynamic\nmeta-data")
+    names = ask(latest + "meta-data/")[1].splitlines()
+    assert {"elastic-inference/", "iam/", "instance-id", "mac", "placement/"} <= set(names)
+    assert names == sorted(names)
+    assert ask(latest + "meta-data/placement/") == (200, "availability-zone\nregion")
+    assert ask(latest + "meta-data/elastic-inference/") == (200, "associations/")
+    assert ask(latest + "meta-data/iam/security-credentials/") == (200, "elastic-inference")
+    assert ask(latest + "meta-data/plac") == (404, "")
+    assert ask(service.url + "/1999-01-01/meta-data/") == (404, "")
+
+
+def test_every_path_of_the_listings_answers(service: MetadataService) -> None:
+    waiting = ["/latest/meta-data/", "/latest/dynamic/"]
+    seen = 0
+    while waiting:
+        path = waiting.pop()
+        status, text = ask(service.url + path)
+        assert status == 200, path
+        if path.endswith("/"):
+            waiting += [path + name for name in text.splitlines()]
+        seen += 1
+    assert seen > 20
+
+
+def test_only_get_head_and_put(service: MetadataService) -> None:
+    url = service.url + "/latest/meta-data/instance-id"
+    assert ask(url, "HEAD") == (200, "")
+    for method in ("POST", "DELETE", "OPTIONS"):
+        assert ask(url, method)[0] == 501
+    assert ask(url, "PUT", **{TTL: "60"}) == (403, "")
+
+
+def test_what_changes_shows_at_once(document: InstanceDocument) -> None:
+    now: list[InstanceDocument | None] = [document]
+    service = MetadataService(lambda: now[0])
+    try:
+        base = service.url + "/latest/meta-data/"
+        now[0] = replace(document, accelerators={ONE: "eia1.medium"})
+        assert ask(base + "elastic-inference/associations/") == (200, ONE)
+        now[0] = replace(document, accelerators={})
+        assert ask(base + "elastic-inference/associations/") == (404, "")
+        now[0] = replace(document, credentials=None)
+        assert ask(base + "iam/security-credentials/") == (404, "")
+        now[0] = None
+        assert ask(base + "instance-id") == (404, "")
+    finally:
+        service.close()
+
+
+def test_a_source_that_fails_is_an_error_of_that_request_alone(
+    document: InstanceDocument, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[InstanceDocument] = []
+    service = MetadataService(lambda: answers[0])
+    try:
+        assert ask(service.url + "/latest/meta-data/instance-id") == (500, "")
+        answers.append(document)
+        assert ask(service.url + "/latest/meta-data/instance-id") == (200, "i-1")
+    finally:
+        service.close()
+    assert "could not be read" in caplog.text
+
+
+def test_the_whole_document(document: InstanceDocument) -> None:
+    full = replace(
+        document,
+        user_data="#!/bin/sh\necho \u00fc\n",
+        tags={"Name": "web", "with space": "x", "a/b": "y", "..": "z"},
+        vpc_id="vpc-1",
+        subnet_id="subnet-1",
+        security_groups={"sg-1": "default", "sg-2": "web"},
+        private_ip="10.0.0.7",
+    )
+    with served(full) as service:
+        base = service.url + "/latest/meta-data/"
+        assert ask(service.url + "/latest/user-data") == (200, full.user_data)
+        assert ask(base + "tags/instance/") == (200, "Name")
+        assert ask(base + "tags/instance/Name") == (200, "web")
+        assert ask(base + "local-ipv4") == (200, "10.0.0.7")
+        assert ask(base + "security-groups") == (200, "default\nweb")
+        mac = ask(base + "mac")[1]
+        macs = base + "network/interfaces/macs/"
+        assert ask(macs) == (200, mac + "/")
+        assert ask(f"{macs}{mac}/vpc-id") == (200, "vpc-1")
+        assert ask(f"{macs}{mac}/subnet-id") == (200, "subnet-1")
+        assert ask(f"{macs}{mac}/security-group-ids") == (200, "sg-1\nsg-2")
+        identity = json.loads(ask(service.url + "/latest/dynamic/instance-identity/document")[1])
+        assert identity["instanceId"] == "i-1"
+        assert identity["availabilityZone"] == "us-east-1a"
+
+
+def test_many_connections_of_one_instance_are_bounded(service: MetadataService) -> None:
+    url = urlsplit(service.url)
+    with contextlib.ExitStack() as stack:
+        held = [
+            stack.enter_context(socket.create_connection((url.hostname, url.port), 60))
+            for _ in range(metadata._MAX_CONNECTIONS)
+        ]
+        with socket.create_connection((url.hostname, url.port), 60) as late:
+            assert late.recv(1) == b""
+        assert len(held) == metadata._MAX_CONNECTIONS
+
+
+def test_boto_refreshes_the_credentials(document: InstanceDocument) -> None:
+    now = [document]
+    service = MetadataService(lambda: now[0])
+    try:
+        fetcher = InstanceMetadataFetcher(
+            num_attempts=1, config={"ec2_metadata_service_endpoint": service.url}
+        )
+        credentials = InstanceMetadataProvider(fetcher).load()
+        assert credentials is not None
+        first = credentials.get_frozen_credentials()
+        assert (first.access_key, first.token) == ("EIAKTEST", "session")
+        later = RoleCredentials("EIAKNEXT", "next", "later", time.time() + 7200)
+        now[0] = replace(document, credentials=later)
+        credentials._expiry_time = credentials._time_fetcher()
+        second = credentials.get_frozen_credentials()
+        assert (second.access_key, second.secret_key, second.token) == ("EIAKNEXT", "next", "later")
+    finally:
+        service.close()
 
 
 def test_boto_reads_the_credentials(service: MetadataService) -> None:

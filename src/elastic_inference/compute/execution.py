@@ -123,15 +123,14 @@ class Execution:
         try:
             while not stream.ended and not self._turn(stream):
                 pass
-            if stream.ended:
-                return
-            self._drain(stream)
-            stream.send(encode_numbers(Kind.EXIT, self._status()))
-            finish(stream)
+            if not stream.ended:
+                self._drain(stream)
+                stream.send(encode_numbers(Kind.EXIT, self._status()))
         except InvalidRequestError as error:
             stream.send(encode_text(str(error)))
         finally:
             self._end()
+        finish(stream)
 
     def _open_terminal(self, rows: int, columns: int, owner: int | None) -> list[int]:
         self._terminal, theirs = os.openpty()
@@ -219,22 +218,22 @@ class Execution:
             os.close(self._stdin)
         self._stdin = -1
 
-    def _read_output(self, descriptor: int, stream: Stream, most: int = PIECE) -> bool:
-        """Whether something came; its end is noted."""
+    def _read_output(self, descriptor: int, stream: Stream, most: int = PIECE) -> int:
+        """How many bytes came; its end is noted."""
         try:
             data = os.read(descriptor, min(most, PIECE))
         except BlockingIOError:
-            return False
+            return 0
         except OSError:
             # So a terminal says that nobody has it open any more.
             data = b""
         if data:
             stream.send(encode(self._outputs[descriptor], data))
-            return True
+            return len(data)
         del self._outputs[descriptor]
         if descriptor != self._terminal:
             os.close(descriptor)
-        return False
+        return 0
 
     def _drain(self, stream: Stream) -> None:
         """What the command wrote before its end; others that hold its output are not awaited."""
@@ -246,8 +245,8 @@ class Execution:
                 self._read_output(self._terminal, stream)
         for descriptor in list(self._outputs):
             left = _available(descriptor)
-            while left > 0 and self._read_output(descriptor, stream, left):
-                left -= PIECE
+            while left > 0 and (count := self._read_output(descriptor, stream, left)):
+                left -= count
 
     def _status(self) -> int:
         status = self.process.wait()
@@ -255,14 +254,30 @@ class Execution:
 
     def _end(self) -> None:
         """End the command if it has not ended."""
-        self._close_ours()
+        if self._terminal >= 0:
+            self._close_ours()
         if self.process.returncode is None:
             for number in (signal.SIGHUP, signal.SIGCONT):
                 self._signal(number)
-            if not _poll({self._ended: select.POLLIN}, _HANGUP_TIME * 1000):
+            if not self._ends_within(_HANGUP_TIME):
                 self._signal(signal.SIGKILL)
             self.process.wait()
+        self._close_ours()
         os.close(self._ended)
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Whether it ends; it may write meanwhile, for nobody, which shall not be its death."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            ready = _poll(dict.fromkeys((self._ended, *self._outputs), select.POLLIN), left * 1000)
+            if self._ended in ready:
+                return True
+            for descriptor in ready:
+                with contextlib.suppress(BlockingIOError):
+                    if not os.read(descriptor, PIECE):
+                        del self._outputs[descriptor]
+                        os.close(descriptor)
+        return False
 
     def _close_ours(self) -> None:
         for descriptor in {self._stdin, self._terminal, *self._outputs} - {-1}:

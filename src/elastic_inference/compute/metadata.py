@@ -108,6 +108,9 @@ class _Server(ThreadingHTTPServer):
             data = urlsafe_b64decode(token.encode("ascii"))
         except ValueError:
             return False
+        if urlsafe_b64encode(data) != token.encode("ascii"):
+            # The decoder passes over what it does not know.
+            return False
         body, mac = data[: _EXPIRY.size + _TOKEN_NONCE], data[_EXPIRY.size + _TOKEN_NONCE :]
         if not hmac.compare_digest(mac, self._mac(body)):
             return False
