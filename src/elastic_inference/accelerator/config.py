@@ -36,6 +36,7 @@ class AcceleratorConfig:
         control_grace: seconds to run on without a control connection; None for ever.
         listen: `127.0.0.1:PORT` for plain TCP, for benchmarks only.
         revoked: ids of rights to connect whose tokens are refused.
+        clients: uids, besides root's and this process's, that may use its data socket.
         limits: see settings.
     """
 
@@ -55,6 +56,7 @@ class AcceleratorConfig:
     control_grace: float | None = None
     listen: str | None = None
     revoked: tuple[str, ...] = ()
+    clients: tuple[int, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -84,8 +86,8 @@ class AcceleratorConfig:
     def journal(self) -> Path:
         return self.directory / "journal.sqlite"
 
-    def to_file(self, path: Path) -> None:
-        """Write as JSON, readable by this user alone (it holds the token key).
+    def to_file(self, path: Path, owner: int | None = None) -> None:
+        """Write as JSON, readable by `owner` alone, else this user (it holds the token key).
 
         Whoever reads it meanwhile sees it as it was before or as it is afterwards.
         """
@@ -94,6 +96,8 @@ class AcceleratorConfig:
         new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if owner is not None:
+                os.fchown(descriptor, owner, owner)
             json.dump(document, file, default=str, indent=1)
         new.replace(path)
 
@@ -110,6 +114,7 @@ class AcceleratorConfig:
                 if document.get(name) is not None:
                     document[name] = Path(document[name])
             document["revoked"] = tuple(map(str, document.get("revoked", ())))
+            document["clients"] = tuple(map(int, document.get("clients", ())))
             document["limits"] = Limits(**document.get("limits", {}))
             return cls(**document)
         except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import sys
 import threading
 from pathlib import Path
@@ -55,6 +56,7 @@ class AcceleratorProcess:
             ).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
+        _share_with_group(config.store_directory)
         lock = _own(config.directory)
         # The parts that load the engine are imported here, so that a wrong configuration and
         # the detached start answer at once.
@@ -65,7 +67,7 @@ class AcceleratorProcess:
 
         plane = assembly.data_plane(config)
         server = Server(plane, self._tls())
-        server.listen(listen_unix(config.data_socket))
+        server.listen(listen_unix(config.data_socket, for_all=bool(config.clients)))
         port = None
         if config.listen is not None:
             listener = listen_tcp(config.listen)
@@ -131,6 +133,12 @@ def _end_with(lifeline: int) -> None:
         while os.read(lifeline, 1):
             pass
     os._exit(0)
+
+
+def _share_with_group(store: Path) -> None:
+    """Let those who share the store use what this process puts there, and nobody else."""
+    if store.exists() and store.stat().st_mode & stat.S_ISGID:
+        os.umask(0o007)
 
 
 def _own(directory: Path) -> int:

@@ -82,6 +82,7 @@ class Server:
         self._plane = plane
         self._tls = tls
         self._limits = plane.config.limits
+        self._clients = frozenset(plane.config.clients)
         self._listeners: list[socket.socket] = []
         self._lock = threading.Lock()
         self._connections: set[Served] = set()
@@ -112,7 +113,7 @@ class Server:
                     # Out of file descriptors or the like: nothing is lost by trying again.
                     log.warning("Cannot accept a connection: %s", error)
                 continue
-            if sock.family == socket.AF_UNIX and not peer_is_allowed(sock):
+            if sock.family == socket.AF_UNIX and not peer_is_allowed(sock, self._clients):
                 sock.close()
                 continue
             self.serve(sock, tls=False)

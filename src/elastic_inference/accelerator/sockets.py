@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Container
 from pathlib import Path
 
 _BACKLOG = 128
@@ -13,12 +14,18 @@ _ESTABLISHED = "01"
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-def listen_unix(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
-    """A listener at `path` that this user alone can reach; what was there goes."""
+def listen_unix(
+    path: Path, kind: int = socket.SOCK_STREAM, *, for_all: bool = False
+) -> socket.socket:
+    """A listener at `path`; what was there goes.
+
+    Args:
+        for_all: who can reach the folder can connect, and is looked at then; else only this user.
+    """
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, kind)
-    # The folder is 0700 already; the file's own mode is a second fence.
-    previous = os.umask(0o177)
+    # The folder is a fence already; the file's own mode is a second one.
+    previous = os.umask(0o111 if for_all else 0o177)
     try:
         sock.bind(str(path))
     finally:
@@ -37,11 +44,11 @@ def listen_tcp(address: str) -> socket.socket:
     return sock
 
 
-def peer_is_allowed(sock: socket.socket) -> bool:
-    """Whether the other end of a Unix socket is this user or root."""
+def peer_is_allowed(sock: socket.socket, others: Container[int] = ()) -> bool:
+    """Whether the other end of a Unix socket is this user, root or one of `others`."""
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", raw)
-    return uid in (0, os.geteuid())
+    return uid in (0, os.geteuid()) or uid in others
 
 
 def peer_is_this_user(sock: socket.socket) -> bool:

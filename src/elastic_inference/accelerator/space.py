@@ -41,7 +41,7 @@ class Space:
             directory / name for name in ("blobs", "unverified", "partial", "caches", "reserved")
         )
         self._models = directory / "models"
-        self._reserved.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._reserved.mkdir(mode=0o770, parents=True, exist_ok=True)
         self._lock = directory / "space.lock"
 
     @contextmanager
@@ -79,7 +79,7 @@ class Space:
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
-        lock = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
         deadline = time.monotonic() + self._limits.receive_timeout
         try:
             while True:

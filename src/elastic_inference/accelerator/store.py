@@ -10,6 +10,10 @@
 Several accelerators of the account, each a process, share one store. Locks are `flock`s, which
 end with their process however it ends. A blob with more than one link belongs to a loaded
 model; neither it nor a locked cache is ever evicted.
+
+The processes may have users of their own, and then share a group: the directory gives its group to
+what lies in it, and the modes let the group do what the owner may. Others are kept out by the
+directory's own mode.
 """
 
 from __future__ import annotations
@@ -84,7 +88,7 @@ class BlobStore:
         for folder in (
             self._blobs, self._unverified, self._partial, self._caches, self._models,
         ):  # fmt: skip
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o770, parents=True, exist_ok=True)
         self._space = Space(directory, limits)
         self._lock = threading.Lock()
         self._hashers: dict[str, tuple[int, Any]] = {}
@@ -219,7 +223,7 @@ class BlobStore:
     def _new_folder(self) -> Assembled:
         while True:
             directory = self._models / secrets.token_hex(16)
-            directory.mkdir(mode=0o700)
+            directory.mkdir(mode=0o770)
             try:
                 lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -237,7 +241,7 @@ class BlobStore:
         deadline = time.monotonic() + self._limits.receive_timeout
         while True:
             with _disk_errors():
-                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
             if _locked(file, path):
                 break
             os.close(file)
@@ -326,7 +330,7 @@ class BlobStore:
         self.status(digest)
         blob = self._blobs / digest
         try:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            target.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
             os.link(blob, target)
         except FileNotFoundError:
             raise NotFoundError(

@@ -38,6 +38,7 @@ class Address:
         server_name: the TLS server name, which the certificate must have.
         ca: PEM file of the authorities to trust; "" for the system's.
         socket_path: the Unix socket; "" where there is none.
+        socket_owner: the uid that the socket is of, if not this user's; None: it must be.
     """
 
     host: str = ""
@@ -46,6 +47,7 @@ class Address:
     server_name: str = ""
     ca: str = ""
     socket_path: str = ""
+    socket_owner: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,7 @@ class EndpointLocator:
 
     def _parse(self, answer: dict[str, Any]) -> Grant:
         endpoint = urlsplit(self.settings.endpoint)
+        path, owner = _local_socket(answer.get("local"))
         return Grant(
             accelerator_id=str(answer["acceleratorId"]),
             accelerator_type=str(answer["acceleratorType"]),
@@ -147,7 +150,8 @@ class EndpointLocator:
                 port=int(answer.get("port") or endpoint.port or 443),
                 server_name=str(answer["serverName"]),
                 ca=self.settings.ca_bundle,
-                socket_path=_local_socket(answer.get("local")),
+                socket_path=path,
+                socket_owner=owner,
             ),
         )
 
@@ -169,39 +173,46 @@ def _answer_of(status: int, raw: bytes) -> dict[str, Any]:
     raise from_dict(answer, fallback)
 
 
-def _local_socket(local: Any) -> str:
-    """The accelerator's Unix socket, where this process runs on the accelerator's host."""
+def _local_socket(local: Any) -> tuple[str, int | None]:
+    """The accelerator's Unix socket and its owner, where this process runs on its host.
+
+    The pool, which was authenticated, says of which user the accelerator is.
+    """
     if not isinstance(local, dict) or not local.get("bootId"):
-        return ""
+        return "", None
     path = str(local.get("socket", ""))
+    owner = None if local.get("uid") is None else int(local["uid"])
     same_host = boot_id() == str(local["bootId"]).strip()
-    return path if same_host and (owned_socket(path) or _is_due(path)) else ""
+    if same_host and (owned_socket(path, owner) or _is_due(path, owner)):
+        return path, owner
+    return "", None
 
 
-def _is_due(path: str) -> bool:
+def _is_due(path: str, owner: int | None) -> bool:
     """Whether `path` is where a socket will be again: its accelerator is being started."""
     try:
-        return not os.path.lexists(path) and owned_directory(os.path.dirname(path))  # noqa: PTH120 - text
+        directory = os.path.dirname(path)  # noqa: PTH120 - text
+        return not os.path.lexists(path) and owned_directory(directory, owner)
     except ValueError:
         return False
 
 
-def owned_directory(path: str) -> bool:
-    """Whether `path` is a directory of this user."""
+def owned_directory(path: str, owner: int | None = None) -> bool:
+    """Whether `path` is a directory of this user, or of `owner`."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a path that may be ""
     except (OSError, ValueError):
         return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid in (os.geteuid(), owner)
 
 
-def owned_socket(path: str) -> bool:
-    """Whether `path` is a socket of this user: to another's no token is sent."""
+def owned_socket(path: str, owner: int | None = None) -> bool:
+    """Whether `path` is a socket of this user, or of `owner`: to another's no token is sent."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a path that may be ""
     except (OSError, ValueError):
         return False
-    return stat.S_ISSOCK(status.st_mode) and status.st_uid == os.geteuid()
+    return stat.S_ISSOCK(status.st_mode) and status.st_uid in (os.geteuid(), owner)
 
 
 @lru_cache(maxsize=8)

@@ -202,7 +202,9 @@ class Link:
 
     def _transport(self, address: Address) -> str:
         wanted = self.settings.transport
-        local = bool(address.socket_path) and owned_socket(address.socket_path)
+        local = bool(address.socket_path) and owned_socket(
+            address.socket_path, address.socket_owner
+        )
         if wanted == "auto":
             return "shm" if local or not address.host else "tls"
         if wanted != "tls" and not address.socket_path:

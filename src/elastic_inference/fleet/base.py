@@ -37,6 +37,7 @@ class Placement:
         threads: CPU threads of the share, for the engine.
         percentage: share of a GPU's compute in percent; 100 on a CPU.
         place: the fleet's own name for the spot, unique among its accelerators.
+        uid: the accelerator's own user; None: the one that runs the pool.
     """
 
     node: str
@@ -45,6 +46,7 @@ class Placement:
     threads: int
     percentage: int
     place: str
+    uid: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, so that a later control plane can adopt what runs there."""
@@ -52,7 +54,7 @@ class Placement:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Placement:
-        return cls(**{name: fields[name] for name in cls.__slots__})
+        return cls(**{name: fields[name] for name in cls.__slots__ if name in fields})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,8 +253,8 @@ class Fleet(Protocol):
             UnavailableError: it gives none within a second or two.
         """
 
-    def local_address(self, accelerator_id: str) -> dict[str, str] | None:
-        """Its Unix socket and the boot id of its host: `{"socket", "bootId"}`, or None."""
+    def local_address(self, accelerator_id: str) -> dict[str, Any] | None:
+        """Its Unix socket, who owns that, and its host: `{"socket", "uid", "bootId"}`, or None."""
 
     def watch(self, watcher: Watcher) -> None:
         """Call `watcher` with the id and status of each accelerator whose health changes."""

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from elastic_inference.errors import InvalidRequestError, UnavailableError
+from elastic_inference.isolation import users
 from elastic_inference.protocol.json_object import parse_object
 
 _MAX_MESSAGE = 4096
@@ -24,10 +25,16 @@ class ControlConnection:
     """A connection to a running accelerator, whose process is held by a pidfd.
 
     The pidfd makes sure that a signal never reaches another process with a used-up number.
+
+    Attributes:
+        greeted: it has said who it is.
     """
 
-    def __init__(self, connection: socket.socket, pid: int, pidfd: int) -> None:
+    def __init__(
+        self, connection: socket.socket, pid: int, pidfd: int, *, greeted: bool = True
+    ) -> None:
         self.pid = pid
+        self.greeted = greeted
         self._connection = connection
         self._pidfd = pidfd
         # So that nobody writes to a descriptor number that `close` has just set free.
@@ -36,13 +43,20 @@ class ControlConnection:
 
     @classmethod
     def open(
-        cls, path: Path, accelerator_id: str, timeout: float, *, silent_too: bool = False
+        cls,
+        path: Path,
+        accelerator_id: str,
+        timeout: float,
+        *,
+        silent_too: bool = False,
+        uid: int | None = None,
     ) -> ControlConnection:
         """Connect to the accelerator at `path` and hear its hello.
 
         Args:
             silent_too: whoever listens there is the accelerator, even if it says nothing in
                 time: one that is stopped or has no processor to run on is still there.
+            uid: the user that it must be; None: any.
 
         Raises:
             UnavailableError: none is there, or another one.
@@ -51,23 +65,27 @@ class ControlConnection:
         try:
             connection.settimeout(timeout)
             connection.connect(str(path))
-            pid = _listener_of(connection)
+            pid, owner = _listener_of(connection)
+            if uid not in (None, owner):
+                raise ValueError(f"it is of user {owner}, not {uid}")
+            greeted = True
             try:
                 said = _pid(connection.recv(_MAX_MESSAGE), accelerator_id)
             except TimeoutError:
                 if not silent_too:
                     raise
+                greeted = False
             else:
                 if said != pid:
                     raise ValueError(f"it is not the process {said} that it says it is")
             connection.setblocking(False)
-            pidfd = _hold(pid, connection)
+            pidfd = _hold(pid, connection, uid)
         except (OSError, ValueError, KeyError, TypeError, InvalidRequestError) as error:
             connection.close()
             raise UnavailableError(
                 f"No accelerator answers at {path}: {error}.", accelerator_id=accelerator_id
             ) from error
-        return cls(connection, pid, pidfd)
+        return cls(connection, pid, pidfd, greeted=greeted)
 
     def fileno(self) -> int:
         """Readable when the accelerator has gone (or, harmlessly, has said something)."""
@@ -136,16 +154,20 @@ def _pid(hello: bytes, accelerator_id: str) -> int:
     return int(fields["pid"])
 
 
-def _listener_of(connection: socket.socket) -> int:
-    """The process that listens at the other end, as the kernel knows it."""
+def _listener_of(connection: socket.socket) -> tuple[int, int]:
+    """The process that listens at the other end and its user, as the kernel knows them."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", raw)[0])
+    pid, uid, _ = struct.unpack("3i", raw)
+    return pid, uid
 
 
-def _hold(pid: int, connection: socket.socket) -> int:
+def _hold(pid: int, connection: socket.socket, uid: int | None) -> int:
     pidfd = os.pidfd_open(pid)
-    # Still connected after the pidfd was taken: the number is that process's.
-    if _ended(connection):
+    # Still connected after the pidfd was taken: the number is that process's. Of another user
+    # it is only believed if the process is that user's: its listener may be held by a child
+    # that it left behind, and its number be anybody's.
+    foreign = uid is not None and uid != os.geteuid()
+    if _ended(connection) or (foreign and not users.is_of(pid, uid or 0)):
         os.close(pidfd)
         raise ConnectionError("it has just ended")
     return pidfd

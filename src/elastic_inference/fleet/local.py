@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Sequence
@@ -23,11 +22,13 @@ from elastic_inference.fleet.base import (
     Status,
     Watcher,
 )
+from elastic_inference.fleet.bytecode import prepare_bytecode
 from elastic_inference.fleet.heartbeat import last_beat
 from elastic_inference.fleet.lock import end_owner
 from elastic_inference.fleet.node import Node
 from elastic_inference.fleet.resident import Resident, Ways, check_socket_path
 from elastic_inference.fleet.supervisor import Supervisor
+from elastic_inference.isolation import files, users
 from elastic_inference.protocol.host import boot_id
 from elastic_inference.settings import Limits, PoolSettings
 
@@ -69,6 +70,7 @@ class LocalFleet:
             lifeline=None if self._lifeline is None else self._lifeline[0],
         )
         self._boot_id = boot_id()
+        self._separate = settings.separate_users == "auto" and _may_separate()
         self._residents: dict[str, Resident] = {}
         # Those whose first start is under way, and what is to be said to those that come.
         self._starting: dict[str, Resident] = {}
@@ -79,7 +81,8 @@ class LocalFleet:
         self._supervisor = Supervisor(settings, self._changed, self._relocate)
 
     def place(self, accelerator_type: AcceleratorType) -> Placement:
-        return self._node.place(accelerator_type)
+        placement = self._node.place(accelerator_type)
+        return replace(placement, uid=users.new_uid()) if self._separate else placement
 
     def release(self, placement: Placement) -> None:
         self._node.release(placement)
@@ -179,9 +182,11 @@ class LocalFleet:
     def ask(self, accelerator_id: str, path: str, token: str) -> dict[str, Any]:
         return self._get(accelerator_id).ask(path, token)
 
-    def local_address(self, accelerator_id: str) -> dict[str, str] | None:
+    def local_address(self, accelerator_id: str) -> dict[str, Any] | None:
+        resident = self._get(accelerator_id)
         return {
-            "socket": str(self._get(accelerator_id).data_socket),
+            "socket": str(resident.data_socket),
+            "uid": resident.owner,
             "bootId": self._boot_id,
         }
 
@@ -192,8 +197,11 @@ class LocalFleet:
         kept = {resident.directory for resident in self._residents.values()}
         for directory in self._directory.iterdir() if self._directory.exists() else ():
             if directory not in kept and directory.is_dir():
-                end_owner(directory / "lock", _KILL_TIMEOUT)
-                shutil.rmtree(directory, ignore_errors=True)
+                if users.owns(uid := directory.lstat().st_uid):
+                    users.end_all(uid)
+                else:
+                    end_owner(directory / "lock", _KILL_TIMEOUT)
+                files.remove_tree(directory)
 
     def close(self) -> None:
         self._supervisor.close()
@@ -234,7 +242,7 @@ class LocalFleet:
     def _relocate(self, resident: Resident) -> bool:
         """Give a resident that is not watched another place, its process being ended."""
         old = resident.order.placement
-        new = self._node.replace(resident.order.accelerator_type, old)
+        new = replace(self._node.replace(resident.order.accelerator_type, old), uid=old.uid)
         try:
             # Whoever comes after this process must look for it there before anything is there.
             for watcher in self._move_watchers:
@@ -245,8 +253,22 @@ class LocalFleet:
             return False
         resident.move(new, self._directory / new.place)
         self._node.release(old)
+        if resident.stopping:
+            self._node.release(new)
         return True
 
     def _changed(self, resident: Resident) -> None:
         for watcher in self._watchers:
             watcher(resident.id, resident.status)
+
+
+def _may_separate() -> bool:
+    """Whether accelerators get users of their own; root is told why not."""
+    if os.geteuid() != 0:
+        return False
+    separation = users.separation()
+    if not separation.possible:
+        log.warning("Accelerators run with root's rights: %s", separation.why_not)
+        return False
+    prepare_bytecode()
+    return True

@@ -25,7 +25,7 @@ def end_owner(path: Path, timeout: float) -> bool:
         Whether nobody holds the lock any more.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return True
     try:

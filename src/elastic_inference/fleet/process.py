@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import site
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +17,7 @@ from typing import Any
 
 import elastic_inference
 from elastic_inference.errors import UnavailableError
+from elastic_inference.isolation import files, launcher
 
 _MAX_READY = 65536
 _MAX_LOG = 1 << 20
@@ -23,6 +25,21 @@ _MAX_LOG = 1 << 20
 # Python, credentials or `ei run` reaches an accelerator.
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "XDG_CACHE_HOME")
 _KEPT_PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Whom an accelerator runs as that has a user of its own.
+
+    Attributes:
+        uid: its user, and group.
+        group: the other group that it is in.
+        expose: the directories that it needs.
+    """
+
+    uid: int
+    group: int
+    expose: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +56,12 @@ class Started:
     child: subprocess.Popen[bytes]
 
 
-def environment(device: Mapping[str, str]) -> dict[str, str]:
-    """An accelerator's environment: the little that is kept, and `device`'s variables."""
+def environment(device: Mapping[str, str], home: Path | None = None) -> dict[str, str]:
+    """An accelerator's environment: the little that is kept, and `device`'s variables.
+
+    Args:
+        home: where it may write, if not in its user's home.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -51,6 +72,11 @@ def environment(device: Mapping[str, str]) -> dict[str, str]:
         kept["PYTHONPATH"] = root
     # ONNX Runtime reports events to its maker unless told otherwise; tenants' models do not.
     kept["ORT_DISABLE_TELEMETRY"] = "1"
+    if home is not None:
+        kept.pop("XDG_CACHE_HOME", None)
+        kept |= {"HOME": str(home), "TMPDIR": str(home)}
+        if site.ENABLE_USER_SITE:
+            kept["PYTHONUSERBASE"] = site.getuserbase()
     return kept | dict(device)
 
 
@@ -61,6 +87,7 @@ def launch(
     device: Mapping[str, str],
     inherited: tuple[int, ...],
     timeout: float,
+    own: Own | None = None,
 ) -> Started:
     """Start the accelerator that `config` describes and wait until it is ready.
 
@@ -69,26 +96,26 @@ def launch(
         device: environment variables that cut its share of a device.
         inherited: file descriptors that it needs under the same numbers.
         timeout: seconds.
+        own: whom it runs as; None: this user.
 
     Raises:
         UnavailableError: it ended or gave no sign in time; then it does not run.
     """
     directory = config.parent
     log = directory / "accelerator.log"
-    if log.exists() and log.stat().st_size > _MAX_LOG:
-        log.unlink()
     reader, writer = os.pipe()
     try:
-        with log.open("ab") as output:
-            begin = log.stat().st_size
+        with os.fdopen(files.open_log(log, _MAX_LOG), "ab") as output:
+            begin = os.fstat(output.fileno()).st_size
             command = [sys.executable, "-P", "-m", "elastic_inference.accelerator", str(config)]
+            command += ["--ready-fd", str(writer), *(["--detach"] if detach else [])]
             child = subprocess.Popen(
-                [*command, "--ready-fd", str(writer), *(["--detach"] if detach else [])],
+                command if own is None else _owned(command, own, directory),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=directory,
-                env=environment(device),
+                env=environment(device, None if own is None else directory),
                 pass_fds=(writer, *inherited),
                 start_new_session=True,
             )
@@ -108,6 +135,19 @@ def launch(
         os.close(reader)
         if writer >= 0:
             os.close(writer)
+
+
+def _owned(command: list[str], own: Own, directory: Path) -> list[str]:
+    libraries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    pipes = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "")
+    needed = [each for each in (*libraries, pipes) if each.startswith("/") and Path(each).exists()]
+    return launcher.command(
+        command,
+        uid=own.uid,
+        groups=(own.group,),
+        expose=(directory, *own.expose, *needed),
+        cwd=directory,
+    )
 
 
 def _ready(reader: int, deadline: float) -> dict[str, Any]:
@@ -141,7 +181,10 @@ def _pid(message: Mapping[str, Any], log: Path, begin: int, *, detach: bool) -> 
 
 
 def _last_line(log: Path, begin: int) -> str:
-    with log.open("rb") as file:
-        file.seek(max(begin, log.stat().st_size - 4096))
-        lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    try:
+        end = log.lstat().st_size
+        last = files.read_plain(log, 4096, max(begin, end - 4096))
+    except OSError:
+        last = b""
+    lines = last.decode("utf-8", "replace").strip().splitlines()
     return lines[-1] if lines else "it ended without a word."

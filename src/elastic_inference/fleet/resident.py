@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import logging
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -26,6 +25,7 @@ from elastic_inference.fleet import process
 from elastic_inference.fleet.base import Health, Order, Placement, Status
 from elastic_inference.fleet.control_connection import ControlConnection
 from elastic_inference.fleet.lock import end_owner
+from elastic_inference.isolation import files, shared, users
 from elastic_inference.protocol.json_object import parse_object
 from elastic_inference.settings import Limits
 
@@ -95,6 +95,12 @@ class Resident:
         return Status(self.health, self.restarts, self.reason)
 
     @property
+    def owner(self) -> int:
+        """The user that the process runs as."""
+        uid = self.order.placement.uid
+        return os.geteuid() if uid is None else uid
+
+    @property
     def data_socket(self) -> Path:
         return self.directory / "data.sock"
 
@@ -117,6 +123,7 @@ class Resident:
                     device=device_environment(self.order),
                     inherited=inherited,
                     timeout=self._ways.start_timeout,
+                    own=self._rights(),
                 )
             except OSError as error:
                 raise UnavailableError(
@@ -183,7 +190,7 @@ class Resident:
         """End the process, remove its directory and live in another from now on."""
         with self._life:
             self._bury()
-            shutil.rmtree(self.directory, ignore_errors=True)
+            files.remove_tree(self.directory)
             with self._ordering:
                 self.order = replace(self.order, placement=placement)
             self.directory = directory
@@ -194,7 +201,7 @@ class Resident:
             if self.control is not None:
                 self.control.wait(grace)
             self._bury()
-            shutil.rmtree(self.directory, ignore_errors=True)
+            files.remove_tree(self.directory)
 
     def let_go(self) -> None:
         """Close the control connection; a process without a lifeline goes on."""
@@ -240,7 +247,11 @@ class Resident:
 
     def _connect(self) -> None:
         self.control = ControlConnection.open(
-            self.directory / "handover.sock", self.id, _HELLO_TIMEOUT, silent_too=True
+            self.directory / "handover.sock",
+            self.id,
+            _HELLO_TIMEOUT,
+            silent_too=True,
+            uid=self.owner,
         )
         self.up_since = time.monotonic()
 
@@ -264,9 +275,9 @@ class Resident:
 
     def _write_certificate(self) -> None:
         certificate, key = self._certificate_files
-        certificate.write_bytes(self.order.certificate)
-        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(self.order.private_key)
+        uid = self.order.placement.uid
+        files.write_private(certificate, self.order.certificate, uid)
+        files.write_private(key, self.order.private_key, uid)
 
     def _bury(self) -> None:
         """See to it that no process of ours runs here."""
@@ -281,18 +292,33 @@ class Resident:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(_KILL_TIMEOUT)
             self._child = None
-        # One that detached itself and never came to listen.
-        end_owner(self.directory / "lock", _KILL_TIMEOUT)
+        uid = self.order.placement.uid
+        if uid is None:
+            # One that detached itself and never came to listen.
+            end_owner(self.directory / "lock", _KILL_TIMEOUT)
+        elif self.directory.exists():
+            # That one too, and what it started.
+            users.end_all(uid)
 
     def _prepare(self) -> Path:
         """Write what the process reads; what it kept from an earlier life stays."""
         check_socket_path(self.directory)
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, exist_ok=True)
         self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (uid := self.order.placement.uid) is not None:
+            # Clients of other users pass through it to the socket, and see nothing else.
+            files.own(self.directory, uid, 0o711 if self.order.clients else 0o700)
         self._write_certificate()
         for name in ("data.sock", "handover.sock"):
             (self.directory / name).unlink(missing_ok=True)
         return self._write_config()
+
+    def _rights(self) -> process.Own | None:
+        uid = self.order.placement.uid
+        if uid is None:
+            return None
+        return process.Own(uid, shared.share(self._store), (self._store,))
 
     def _write_config(self) -> Path:
         order = self.order
@@ -316,8 +342,9 @@ class Resident:
             lifeline_fd=ways.lifeline,
             control_grace=ways.limits.control_grace if ways.lifeline is None else None,
             revoked=order.revoked,
+            clients=order.clients,
             limits=ways.limits,
-        ).to_file(path)
+        ).to_file(path, placement.uid)
         self._told = order.revoked
         return path
 

@@ -80,12 +80,12 @@ def find(folder: Path) -> Prepared | None:
 @contextmanager
 def writing(folder: Path) -> Iterator[Path]:
     """A new folder in which to prepare a model; gone at the end unless `keep` moved it."""
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
     temporary = folder.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
-    temporary.mkdir(mode=0o700)
+    temporary.mkdir(mode=0o770)
     lock = -1
     try:
-        lock = os.open(temporary / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(temporary / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield temporary
     finally:
