@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import calendar
+import time
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import given
@@ -66,6 +67,28 @@ def test_requests_that_botocore_signs_are_accepted(
     headers = [*request.headers.items(), ("Host", "pool.example")]
     target = url.removeprefix("https://pool.example")
     assert sigv4.verify("POST", target, headers, body, SECRETS.get) == KEY
+
+
+@given(
+    query=st.dictionaries(st.text("abc+%", min_size=1), st.text(max_size=6), max_size=3),
+    audience=st.text("ab c:/", max_size=8),
+    token=st.text("ab/+=", max_size=8),
+)
+def test_presigned_urls_are_those_of_botocore(
+    query: dict[str, str], audience: str, token: str
+) -> None:
+    encoded = urlencode(query, quote_via=quote, safe="-_.~")
+    url = "https://sts.us-east-1.amazonaws.com/" + ("?" + encoded if encoded else "")
+    request = AWSRequest("GET", url, headers={"X-Ei-Audience": audience})
+    credentials = Credentials(KEY, SECRET, token or None)
+    SigV4QueryAuth(credentials, "sts", "us-east-1", expires=60).add_auth(request)
+    stamp = request.context["timestamp"]
+    now = float(calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ")))
+    own = sigv4.presign(
+        url, {"X-Ei-Audience": audience}, KEY, SECRET, token,
+        region="us-east-1", service="sts", expires=60, now=now,
+    )  # fmt: skip
+    assert own == request.url
 
 
 def test_own_signature_is_accepted_with_headers_that_http_libraries_add() -> None:

@@ -1,6 +1,6 @@
 """AWS Signature Version 4: signing a request and checking a signed one.
 
-Only the header form is taken: no presigned URLs and no chunked bodies.
+Only the header form is verified: no presigned URLs, which others verify, and no chunked bodies.
 """
 
 from __future__ import annotations
@@ -82,6 +82,49 @@ def sign(
         f"SignedHeaders={';'.join(names)}, Signature={signature}"
     )
     return signed
+
+
+def presign(
+    url: str,
+    headers: Mapping[str, str],
+    access_key: str,
+    secret_key: str,
+    session_token: str = "",
+    *,
+    region: str,
+    service: str,
+    expires: int,
+    now: float | None = None,
+) -> str:
+    """The URL with a signature in its query, for a GET that sends `headers` with it.
+
+    Args:
+        url: the absolute URL, with no part of a signature in its query.
+        expires: for how many seconds it shall be good.
+        now: Unix time in seconds; the clock's if None.
+    """
+    parts = urlsplit(url)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() if now is None else now))
+    scope = _Scope(stamp[:8], region, service)
+    values = {name.lower(): value for name, value in headers.items()}
+    values.setdefault("host", _host(parts.scheme, parts.netloc))
+    names = sorted(values)
+    added = {
+        "X-Amz-Algorithm": _ALGORITHM,
+        "X-Amz-Credential": f"{access_key}/{scope}",
+        "X-Amz-Date": stamp,
+        "X-Amz-Expires": str(expires),
+        "X-Amz-SignedHeaders": ";".join(names),
+    }
+    if session_token:
+        added["X-Amz-Security-Token"] = session_token
+    items = [f"{name}={quote(value, safe='-_.~')}" for name, value in added.items()]
+    query = "&".join([*([parts.query] if parts.query else []), *items])
+    canonical = _canonical_request(
+        "GET", parts.path, query, [(name, values[name]) for name in names], b""
+    )
+    signature = _signature(secret_key, scope, stamp, canonical)
+    return parts._replace(query=f"{query}&X-Amz-Signature={signature}").geturl()
 
 
 def verify(
