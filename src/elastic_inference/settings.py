@@ -241,6 +241,12 @@ class PoolSettings:
         parse_duration,
         "how long an accelerator may not answer health checks before it is restarted",
     )
+    move_after: int = _setting(
+        "EI_MOVE_AFTER",
+        3,
+        _count,
+        "failed starts of an accelerator in its place before it gets another",
+    )
     node_memory: int | None = _setting(
         "EI_NODE_MEMORY",
         None,

@@ -138,9 +138,14 @@ class LocalFleet:
         if resident is None or resident.stopping:
             return None
         self._supervisor.forget(resident)
-        moved = self._relocate(resident)
-        self._supervisor.revive(resident)
-        return resident.order.placement if moved else None
+        if self._relocate(resident):
+            self._supervisor.revive(resident)
+            return resident.order.placement
+        if resident.control is None:
+            self._supervisor.revive(resident)
+        else:
+            self._supervisor.follow(resident)
+        return None
 
     def watch_moves(self, watcher: MoveWatcher) -> None:
         self._move_watchers.append(watcher)

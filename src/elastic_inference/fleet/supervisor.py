@@ -14,15 +14,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from elastic_inference.errors import ElasticInferenceError
+from elastic_inference.fleet import probe as probes
 from elastic_inference.fleet.base import Health
 from elastic_inference.fleet.control_connection import ControlConnection
 from elastic_inference.fleet.resident import Resident
+from elastic_inference.fleet.steadiness import Steadiness
 from elastic_inference.settings import PoolSettings
 
 _log = logging.getLogger(__name__)
-_PROBE = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-# Any answer shows life, that there are too many connections too.
-_ALIVE = b"HTTP/1.1 "
 _SHORTEST_PROBE = 1.0
 # A process that served this long begins with a clean slate when it ends.
 _STEADY = 60.0
@@ -30,11 +29,23 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 # Who wakes up so much too late was stopped itself, and cannot say that others were silent.
 _LATE = 0.5
+# So many inference checks that fail in a row make an accelerator impaired, and end it.
+_IMPAIRED_AFTER = 2
+_ENDED_AFTER = 4
+_SILENT = "it does not answer"
+_ENDED = "it has ended and is started again"
+_FLAPPING = "it was impaired again and again, and must be well for a while"
+_DISK_FULL = "No space left on device"
 
 
 @dataclass(slots=True)
 class _Case:
-    """What the supervisor knows of one resident."""
+    """What the supervisor knows of one resident.
+
+    Attributes:
+        failed_checks: inference checks that failed in a row.
+        failed_here: how often in a row it was not well again after a start in its place.
+    """
 
     resident: Resident
     probe: socket.socket | None = None
@@ -44,10 +55,18 @@ class _Case:
     last_alive: float = field(default_factory=time.monotonic)
     restart_at: float | None = None
     restarting: bool = False
+    failed_checks: int = 0
+    failed_here: int = 0
+    steadiness: Steadiness = field(default_factory=Steadiness)
 
 
 class Supervisor:
-    """One thread that watches every accelerator of a fleet."""
+    """One thread that watches every accelerator of a fleet.
+
+    Args:
+        changed: told of each change of an accelerator's health.
+        move: gives an accelerator whose process has ended another place; False if it cannot.
+    """
 
     def __init__(
         self,
@@ -154,14 +173,17 @@ class Supervisor:
         if control is None or resident.stopping:
             return
         case = self._cases.setdefault(resident.id, _Case(resident))
-        case.last_alive = time.monotonic()
-        case.next_probe = case.last_alive + self._settings.health_interval
+        case.last_alive = case.next_probe = time.monotonic()
+        case.failed_checks = 0
         self._selector.register(control, selectors.EVENT_READ, lambda: self._heard(case, control))
-        self._set_health(case, Health.OK)
+        # One that has said who it is serves; one that was ill must show that it infers.
+        if control.greeted and not case.failed_here:
+            case.next_probe += self._settings.health_interval
+            self._set_health(case, Health.OK)
 
     def _revive(self, resident: Resident) -> None:
         case = self._cases.setdefault(resident.id, _Case(resident))
-        self._set_health(case, Health.IMPAIRED)
+        self._set_health(case, Health.IMPAIRED, _ENDED)
         self._schedule(case, time.monotonic())
 
     def _heard(self, case: _Case, control: ControlConnection) -> None:
@@ -186,7 +208,7 @@ class Supervisor:
         elif not case.restarting:
             if case.probe is not None and now >= case.probe_until:
                 self._end_probe(case)
-                self._set_health(case, Health.IMPAIRED)
+                self._set_health(case, Health.IMPAIRED, _SILENT)
             if now - case.last_alive > self._settings.hang_timeout and case.resident.control:
                 _log.warning("%s does not answer and is ended", case.resident.id)
                 case.last_alive = now
@@ -204,14 +226,15 @@ class Supervisor:
             _log.warning("%s cannot be asked how it is: %s", case.resident.id, error)
             # Who was not asked has not been silent.
             case.last_alive = now
+            self._set_health(case, Health.UNKNOWN, f"it cannot be asked how it is: {error}")
             return
         probe.setblocking(False)
         try:
             probe.connect(str(case.resident.data_socket))
-            probe.send(_PROBE)
+            probe.send(probes.REQUEST)
         except OSError:
             probe.close()
-            self._set_health(case, Health.IMPAIRED)
+            self._set_health(case, Health.IMPAIRED, _SILENT)
             return
         case.probe = probe
         self._selector.register(probe, selectors.EVENT_READ, lambda: self._hear(case, probe))
@@ -224,14 +247,32 @@ class Supervisor:
         except OSError:
             piece = b""
         case.heard += piece
-        if piece and len(case.heard) < len(_ALIVE):
+        if piece and len(case.heard) < probes.MAX_ANSWER:
             return
         self._end_probe(case)
-        if case.heard.startswith(_ALIVE):
-            case.last_alive = time.monotonic()
-            self._set_health(case, Health.OK)
+        finding = probes.read(case.heard)
+        if not finding.alive:
+            self._set_health(case, Health.IMPAIRED, _SILENT)
+            return
+        case.last_alive = time.monotonic()
+        case.resident.tell()
+        if finding.trouble:
+            self._troubled(case, finding)
         else:
-            self._set_health(case, Health.IMPAIRED)
+            case.failed_checks = case.failed_here = 0
+            self._set_health(case, Health.OK)
+
+    def _troubled(self, case: _Case, finding: probes.Finding) -> None:
+        """It answers, but it does not infer."""
+        case.failed_checks += 1
+        if finding.lost or case.failed_here or case.failed_checks >= _IMPAIRED_AFTER:
+            self._set_health(case, Health.IMPAIRED, finding.trouble)
+        control = case.resident.control
+        if (finding.lost or case.failed_checks >= _ENDED_AFTER) and control is not None:
+            _log.warning("%s is ended: %s", case.resident.id, finding.trouble)
+            case.failed_checks = 0
+            case.failed_here += 1
+            control.kill()
 
     def _end_probe(self, case: _Case) -> None:
         if case.probe is not None:
@@ -244,7 +285,9 @@ class Supervisor:
         now = time.monotonic()
         if now - case.resident.up_since > _STEADY:
             case.resident.failures = 0
-        self._set_health(case, Health.IMPAIRED)
+        # Why it was ended says more than that it was.
+        ended = _ENDED if case.resident.health is Health.OK else case.resident.reason or _ENDED
+        self._set_health(case, Health.IMPAIRED, ended)
         _log.warning("%s has ended and is started again", case.resident.id)
         self._schedule(case, now)
 
@@ -257,39 +300,54 @@ class Supervisor:
     def _restart(self, case: _Case) -> None:
         case.restart_at = None
         case.restarting = True
+        moves = case.failed_here >= self._settings.move_after
 
         def restart() -> None:
             try:
+                if moves and self._move(case.resident):
+                    _log.warning("%s is moved, since its place does not heal", case.resident.id)
                 case.resident.start()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 why = error.message if isinstance(error, ElasticInferenceError) else repr(error)
                 _log.warning("%s: %s", case.resident.id, why)
-                self._post(lambda: self._restarted(case, serves=False))
+                counts = not _is_hosts_fault(error)
+                self._post(lambda: self._restarted(case, serves=False, counts=counts))
             else:
                 self._post(lambda: self._restarted(case, serves=True))
 
+        if moves:
+            case.failed_here = 0
         try:
             threading.Thread(target=restart, name="restart", daemon=True).start()
         except RuntimeError as error:
             _log.warning("%s: %s", case.resident.id, error)
-            self._restarted(case, serves=False)
+            self._restarted(case, serves=False, counts=False)
 
     def _post(self, call: Callable[[], None]) -> None:
         self._calls.append(call)
         if not self._closed:
             os.eventfd_write(self._wake, 1)
 
-    def _restarted(self, case: _Case, *, serves: bool) -> None:
+    def _restarted(self, case: _Case, *, serves: bool, counts: bool = False) -> None:
         case.restarting = False
-        if case.resident.id not in self._cases:
+        if self._cases.get(case.resident.id) is not case:
             return
         if serves:
             case.resident.restarts += 1
             self._follow(case.resident)
         else:
+            case.failed_here += counts
             self._schedule(case, time.monotonic())
 
-    def _set_health(self, case: _Case, health: Health) -> None:
-        if case.resident.health is not health:
-            case.resident.health = health
-            self._changed(case.resident)
+    def _set_health(self, case: _Case, health: Health, reason: str = "") -> None:
+        resident = case.resident
+        shown = case.steadiness.show(health, time.monotonic())
+        resident.reason = reason if shown is health else _FLAPPING
+        if resident.health is not shown:
+            resident.health = shown
+            self._changed(resident)
+
+
+def _is_hosts_fault(error: Exception) -> bool:
+    """Whether a start failed for a reason that another place would not change."""
+    return isinstance(error.__cause__, OSError) or _DISK_FULL in str(error)

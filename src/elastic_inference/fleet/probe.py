@@ -1,0 +1,58 @@
+"""What the supervisor asks an accelerator, and what it makes of the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from elastic_inference.errors import InvalidRequestError
+from elastic_inference.protocol.json_object import parse_object
+
+REQUEST = (
+    b"GET /v2/elastic-inference/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+)
+MAX_ANSWER = 8192
+_ALIVE = b"HTTP/1.1 "
+_OK = "ok"
+_MAX_TEXT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a probe found.
+
+    Attributes:
+        alive: it answers.
+        trouble: why it does not infer, or "".
+        lost: it will not infer again, whatever time it is given.
+    """
+
+    alive: bool
+    trouble: str = ""
+    lost: bool = False
+
+
+def read(answer: bytes) -> Finding:
+    """What the whole answer to `REQUEST` says; b"" where there is none.
+
+    Any answer shows life, that there are too many connections too.
+    """
+    if not answer.startswith(_ALIVE):
+        return Finding(alive=False)
+    try:
+        report = parse_object(answer.partition(b"\r\n\r\n")[2])
+    except InvalidRequestError:
+        return Finding(alive=True)
+    device, inference = report.get("device", _OK), report.get("inference", _OK)
+    if device != _OK:
+        return Finding(alive=True, trouble=f"its device failed: {_plain(device)}", lost=True)
+    if inference != _OK:
+        why = _plain(report.get("error", "it does not say why"))
+        return Finding(alive=True, trouble=f"its inference check failed: {why}")
+    return Finding(alive=True)
+
+
+def _plain(text: Any) -> str:
+    """One line of bounded length, whatever an accelerator says."""
+    line = "".join(each if each.isprintable() else " " for each in str(text)[:_MAX_TEXT])
+    return " ".join(line.split()).rstrip(".") or "it does not say why"
