@@ -74,6 +74,12 @@ def _ports(text: str) -> tuple[int, int]:
     return first, last
 
 
+def _region(text: str) -> str:
+    if not re.fullmatch(r"[a-z]{2,}(?:-[a-z0-9]+){1,4}", text):
+        raise ValueError("it must be as us-east-1")
+    return text
+
+
 def _positive(text: str) -> float:
     try:
         value = float(text)
@@ -230,7 +236,7 @@ class PoolSettings:
         "EI_GPU_TFLOPS",
         None,
         _positive,
-        "FP32 TFLOPS of one GPU, to cut compute shares by; unset: by their share of its memory",
+        "FP32 TFLOPS of one GPU, of which accelerators take their shares; unset: as measured once",
     )
     health_interval: float = _setting(
         "EI_HEALTH_INTERVAL", 3.0, interval, "time between two health checks"
@@ -297,6 +303,28 @@ class PoolSettings:
         "auto",
         _one_of("auto", "off"),
         "auto gives each accelerator a user of its own, where root runs the pool",
+    )
+    database: str | None = _setting(
+        "EI_DATABASE",
+        None,
+        str,
+        "URL of a PostgreSQL database for the state, as postgresql+psycopg://USER@HOST/NAME;"
+        " unset: a file in the state directory",
+    )
+    region: str = _setting(
+        "EI_REGION", "us-east-1", _region, "name of the region that the pool says it is"
+    )
+    credentials_lifetime: float = _setting(
+        "EI_CREDENTIALS_LIFETIME",
+        6 * 3600.0,
+        interval,
+        "how long an instance's credentials are valid; they are renewed at half of it",
+    )
+    sts_endpoint: str = _setting(
+        "EI_STS_ENDPOINT", "", str, "address of AWS STS, if it is not AWS's own"
+    )
+    meter_interval: float = _setting(
+        "EI_METER_INTERVAL", 5.0, interval, "time between two notes of what is being used"
     )
     max_accelerators: int = _setting(
         "EI_MAX_ACCELERATORS", 5, _count, "accelerators of one instance"

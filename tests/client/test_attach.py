@@ -109,7 +109,7 @@ wrong = dataclasses.replace(own, secret_access_key="wrong")
 unknown = dataclasses.replace(own, access_key_id="AKIDNONE")
 for key, accelerator_id in ((wrong, attached), (unknown, attached), (own, "eia-" + "0" * 32)):
     try:
-        EndpointLocator(accelerator_id, key, settings).grant()
+        EndpointLocator(accelerator_id, lambda key=key: key, settings).grant()
     except ElasticInferenceError as error:
         print(error.kind)
 """

@@ -17,9 +17,10 @@ def test_the_socket_of_an_accelerator_that_starts_again_is_still_its_address(
     pool = Pool(short_path / "state", settings=settings, limits=Limits(), outlive=False)
     try:
         _, [accelerator], key = pool.plane.run_instance(["eia1.medium"])
+        assert key is not None
         locator = EndpointLocator(
             accelerator.id,
-            Credentials(key.id, key.secret),
+            lambda: Credentials(key.id, key.secret, key.session_token or ""),
             ClientSettings(endpoint=pool.pointer.endpoint, ca_bundle=pool.pointer.ca),
         )
         path = Path(locator.grant().address.socket_path)

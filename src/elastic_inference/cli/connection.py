@@ -55,6 +55,7 @@ def own_pool(settings: PoolSettings) -> ControlClient:
         ca=client.ca_bundle,
         access_key_id=credentials.access_key_id,
         secret_access_key=credentials.secret_access_key,
+        session_token=credentials.session_token,
     )
     return ControlClient(pointer, settings.start_timeout + _PROBE_TIMEOUT)
 

@@ -13,18 +13,25 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elastic_inference.cli.connection import find_pool
+from elastic_inference.compute.document import InstanceDocument
 from elastic_inference.control.client import ControlClient
-from elastic_inference.errors import NotFoundError, UnavailableError
+from elastic_inference.control.instance_client import instance_document
+from elastic_inference.errors import ConfigurationError, NotFoundError, UnavailableError
 from elastic_inference.settings import Limits, PoolSettings, from_environment
+
+if TYPE_CHECKING:
+    from elastic_inference.client.discovery import Credentials
 
 Document = dict[str, Any]
 Call = Callable[[str, Document], Document]
 _PREFIX = "ei-run-"
 # A directory younger than this may be one whose owner has not locked it yet.
 _YOUNG = 60.0
+# A client asks its metadata service several things at once.
+_FRESH = 1.0
 
 
 class RunningInstance:
@@ -33,7 +40,6 @@ class RunningInstance:
     Attributes:
         id: `i-…`.
         accelerators: type of each accelerator by its id.
-        access_key_id, secret_access_key: the instance's own credentials.
         endpoint: the pool's URL.
         ca: PEM file of the pool's certificate authority.
         directory: private to this run; it goes with it.
@@ -54,6 +60,7 @@ class RunningInstance:
                 "acceleratorTypes": list(types),
                 "clientToken": secrets.token_hex(16),
                 "name": name,
+                "provider": "command",
             }
             started = self.call(
                 "RunInstance", document | ({"leaseSeconds": lease} if lease else {})
@@ -63,11 +70,39 @@ class RunningInstance:
             self.accelerators: dict[str, str] = {
                 each["acceleratorId"]: each["acceleratorType"] for each in started["accelerators"]
             }
-            self.access_key_id: str = started["credentials"]["accessKeyId"]
-            self.secret_access_key: str = started["credentials"]["secretAccessKey"]
+            for note in started.get("notes", []):
+                print(f"ei: {note}", file=sys.stderr)
             if remote is not None and lease is not None:
                 undo.enter_context(_KeepingAlive(remote, self.id, lease / 3))
+            self._known: InstanceDocument | None = None
+            self._asked_at = 0.0
+            self._asking = threading.Lock()
             self._undo = undo.pop_all()
+
+    def document(self) -> InstanceDocument | None:
+        """What the instance is told of itself now, or was lately where the pool is away."""
+        with self._asking:
+            now = time.monotonic()
+            if self._known is None or now - self._asked_at > _FRESH:
+                with contextlib.suppress(UnavailableError):
+                    answer = self.call("GetInstanceDocument", {"instanceId": self.id})
+                    self._known = instance_document(answer)
+                self._asked_at = now
+            return self._known
+
+    def credentials(self) -> Credentials:
+        """The instance's credentials, as a process in it would get them.
+
+        Raises:
+            ConfigurationError: it has none now.
+        """
+        from elastic_inference.client.discovery import Credentials  # noqa: PLC0415 - loads NumPy
+
+        document = self.document()
+        given = None if document is None else document.credentials
+        if given is None:
+            raise ConfigurationError(f"The instance {self.id} has no credentials.")
+        return Credentials(given.access_key_id, given.secret_access_key, given.session_token)
 
     def close(self) -> None:
         """Give everything back."""
@@ -75,15 +110,15 @@ class RunningInstance:
 
     def _embed(self, settings: PoolSettings, undo: contextlib.ExitStack) -> None:
         # The control plane is loaded only where it runs.
-        from elastic_inference.control.operations import Caller  # noqa: PLC0415
         from elastic_inference.control.pool import Pool  # noqa: PLC0415
 
         limits = from_environment(Limits)
         pool = Pool(self.directory, settings=settings, limits=limits, outlive=False)
         undo.callback(pool.close)
         self.endpoint, self.ca = pool.pointer.endpoint, pool.pointer.ca
-        account = Caller(None, "127.0.0.1", int(self.endpoint.rpartition(":")[2]))
-        self.call = lambda operation, document: pool.operations.call(operation, document, account)
+        self.call = lambda operation, document: pool.operations.call(
+            operation, document, pool.caller()
+        )
 
     def _terminate(self) -> None:
         try:

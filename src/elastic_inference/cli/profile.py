@@ -72,16 +72,17 @@ def _accelerator(wanted: str, stack: contextlib.ExitStack) -> Accelerator:
     if wanted.startswith("eia-"):
         pointer = need_pool(settings).pointer
         accelerator_id, endpoint, ca = wanted, pointer.endpoint, pointer.ca
-        credentials = Credentials(pointer.access_key_id, pointer.secret_access_key)
+        own = Credentials(pointer.access_key_id, pointer.secret_access_key, pointer.session_token)
+        get = lambda: own  # noqa: E731 - a function that only gives a value
     else:
         _say(f"starting an accelerator of type {wanted}")
         instance = RunningInstance(settings, [wanted], "ei profile")
         stack.callback(instance.close)
         (accelerator_id,) = instance.accelerators
         endpoint, ca = instance.endpoint, instance.ca
-        credentials = Credentials(instance.access_key_id, instance.secret_access_key)
+        get = instance.credentials
     client = replace(from_environment(ClientSettings), endpoint=endpoint, ca_bundle=ca)
-    return Accelerator(EndpointLocator(accelerator_id, credentials, client), client)
+    return Accelerator(EndpointLocator(accelerator_id, get, client), client)
 
 
 def _explained(

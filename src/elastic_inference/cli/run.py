@@ -14,15 +14,12 @@ from elastic_inference.cli import child, summary
 from elastic_inference.cli.instance import RunningInstance
 from elastic_inference.cli.output import give_up
 from elastic_inference.compute import trust
-from elastic_inference.compute.document import InstanceDocument, RoleCredentials
 from elastic_inference.compute.metadata import MetadataService
 from elastic_inference.errors import ElasticInferenceError
-from elastic_inference.protocol.sigv4 import DEFAULT_REGION
 from elastic_inference.settings import ClientSettings, PoolSettings, from_environment
 
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
 # The credentials end with the instance; a date far off keeps clients from refreshing.
-_VALID_FOR = 7 * 86400.0
 
 
 def main(options: argparse.Namespace) -> int:
@@ -61,17 +58,7 @@ def main(options: argparse.Namespace) -> int:
 def _run(command: child.Child, instance: RunningInstance) -> tuple[int, float]:
     """The command's exit status, and the seconds that it ran."""
     begin = time.monotonic()
-    document = InstanceDocument(
-        instance_id=instance.id,
-        accelerators=instance.accelerators,
-        credentials=RoleCredentials(
-            instance.access_key_id,
-            instance.secret_access_key,
-            expiration=time.time() + _VALID_FOR,
-        ),
-        region=DEFAULT_REGION,
-    )
-    metadata = MetadataService(lambda: document)
+    metadata = MetadataService(instance.document)
     try:
         status = command.run(_environment(instance, metadata.url))
     finally:

@@ -44,7 +44,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _say_what_stays(pool: Pool, grace: float) -> None:
-    staying = pool.plane.store.accelerators()
+    staying = pool.plane.store.accelerators.where()
     if not staying:
         print("Stopped; no accelerator stays.", file=sys.stderr)
         return

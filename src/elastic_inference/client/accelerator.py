@@ -125,7 +125,7 @@ def connect(
             "AWS_ENDPOINT_URL_ELASTIC_INFERENCE_RUNTIME is not set.",
             next_step="Run the application under `ei run`, or set it to the pool's endpoint.",
         )
-    locator = EndpointLocator(device.accelerator_id, credentials(settings), settings)
+    locator = EndpointLocator(device.accelerator_id, lambda: credentials(settings), settings)
     accelerator = Accelerator(locator, settings)
     if settings.banner == "on":
         banner.show(devices, Attached(accelerator.id, accelerator.type))

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from elastic_inference.errors import ConfigurationError, NotFoundError, UnavailableError
@@ -34,10 +34,11 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An access key of the instance."""
+    """An access key of the instance; the session token is "" where there is none."""
 
     access_key_id: str
-    secret_access_key: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
 
 
 class Metadata:
@@ -170,12 +171,16 @@ def credentials(settings: ClientSettings) -> Credentials:
         text = metadata.get(f"{_CREDENTIALS}/{roles[0]}") or "{}"
         try:
             fields = json.loads(text)
-            return Credentials(str(fields["AccessKeyId"]), str(fields["SecretAccessKey"]))
+            return Credentials(
+                str(fields["AccessKeyId"]),
+                str(fields["SecretAccessKey"]),
+                str(fields.get("Token") or ""),
+            )
         except (ValueError, KeyError, TypeError):
             pass
     key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if key and secret:
-        return Credentials(key, secret)
+        return Credentials(key, secret, os.environ.get("AWS_SESSION_TOKEN", ""))
     raise ConfigurationError(
         "There are no credentials to connect to an accelerator with.",
         next_step="Run the application under `ei run`, which provides them.",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import ssl
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -90,10 +92,14 @@ class FixedLocator:
 
 @dataclass(frozen=True, slots=True)
 class EndpointLocator:
-    """Asks the pool's endpoint, with the instance's credentials (operation Connect)."""
+    """Asks the pool's endpoint, with the instance's credentials (operation Connect).
+
+    Attributes:
+        credentials: gives those that are valid now: they change while a process lives.
+    """
 
     accelerator_id: str
-    credentials: Credentials
+    credentials: Callable[[], Credentials]
     settings: ClientSettings
 
     def grant(self) -> Grant:
@@ -109,13 +115,22 @@ class EndpointLocator:
     def _connect(self) -> dict[str, Any]:
         url = self.settings.endpoint
         body = json.dumps({"acceleratorId": self.accelerator_id}).encode()
+        credentials = self.credentials()
+        headers = {
+            "Content-Type": "application/x-amz-json-1.1",
+            "X-Amz-Target": _TARGET,
+            # Each of these requests is taken once.
+            "X-Amz-Ei-Nonce": secrets.token_urlsafe(24),
+        }
+        if credentials.session_token:
+            headers["X-Amz-Security-Token"] = credentials.session_token
         headers = sign(
             "POST",
             url.rstrip("/") + "/",
-            {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": _TARGET},
+            headers,
             body,
-            self.credentials.access_key_id,
-            self.credentials.secret_access_key,
+            credentials.access_key_id,
+            credentials.secret_access_key,
         )
         parts = urlsplit(url)
         try:

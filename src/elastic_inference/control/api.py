@@ -13,8 +13,9 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from elastic_inference._version import __version__
-from elastic_inference.control.operations import Caller, Operations
-from elastic_inference.control.store import Store
+from elastic_inference.control.access import Access
+from elastic_inference.control.caller import Caller
+from elastic_inference.control.operations import Operations, Upgrade
 from elastic_inference.errors import (
     ElasticInferenceError,
     InternalError,
@@ -22,12 +23,21 @@ from elastic_inference.errors import (
     NotFoundError,
     PayloadTooLargeError,
 )
-from elastic_inference.protocol import sigv4
 from elastic_inference.protocol.http import STATUS_BY_KIND
 
 _log = logging.getLogger(__name__)
 TARGET_PREFIX = "ElasticInferenceControl_20261101."
 CONTENT_TYPE = "application/x-amz-json-1.1"
+NONCE = "X-Amz-Ei-Nonce"
+UPGRADE = "ei-exec"
+AUTHORITY_PATH = "/ca.pem"
+# As AWS calls them; the others are called by their kinds.
+_AWS_NAMES = {
+    "insufficient-capacity": "InsufficientInstanceCapacity",
+    "access-denied": "AccessDeniedException",
+    "invalid-request": "ValidationException",
+    "not-found": "ResourceNotFoundException",
+}
 _MAX_BODY = 64 * 1024
 _MAX_DISCARDED = 1 << 20
 _HANDSHAKE_TIMEOUT = 10.0
@@ -38,15 +48,23 @@ class Api:
     """Serves the control API on connections that it is given.
 
     Args:
+        access: who says whose a signature is.
+        authority: PEM of the pool's certificate authority, for everybody.
         tls: the pool's own server context.
         max_connections: more at one time are closed unanswered.
     """
 
     def __init__(
-        self, operations: Operations, store: Store, tls: ssl.SSLContext, max_connections: int
+        self,
+        operations: Operations,
+        access: Access,
+        authority: bytes,
+        tls: ssl.SSLContext,
+        max_connections: int,
     ) -> None:
         self.operations = operations
-        self.store = store
+        self.access = access
+        self.authority = authority
         self._tls = tls
         self._slots = threading.BoundedSemaphore(max_connections)
 
@@ -100,9 +118,23 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self._late.cancel()
 
+    def do_GET(self) -> None:
+        if self.path != AUTHORITY_PATH:
+            self.send_error(HTTPStatus.NOT_IMPLEMENTED)
+            return
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "application/x-pem-file")
+        self.send_header("Content-Length", str(len(self._api.authority)))
+        self.end_headers()
+        self.wfile.write(self._api.authority)
+
     def do_POST(self) -> None:
         try:
-            status, answer = HTTPStatus.OK, self._answer()
+            found = self._answer()
+            if isinstance(found, Upgrade):
+                self._talk(found)
+                return
+            status, answer = HTTPStatus.OK, found
         except ElasticInferenceError as error:
             status = HTTPStatus(STATUS_BY_KIND.get(error.kind, 500))
             answer = _describe(error)
@@ -123,33 +155,46 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _answer(self) -> dict[str, Any]:
+    def _talk(self, upgrade: Upgrade) -> None:
+        """Go on with something else over the same connection."""
+        self.close_connection = True
+        self.send_response(HTTPStatus.SWITCHING_PROTOCOLS)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", UPGRADE)
+        self.end_headers()
+        self.wfile.flush()
+        self.connection.settimeout(None)
+        try:
+            upgrade.talk(self.connection)
+        except ElasticInferenceError as error:
+            _log.warning("A command ended before its time: %s", error)
+
+    def _answer(self) -> dict[str, Any] | Upgrade:
         body = self._body()
         self._late.cancel()
-        headers = list(self.headers.items())
-        store = self._api.store
-
-        def secret_of(key_id: str) -> str | None:
-            key = store.access_key(key_id)
-            return None if key is None else key.secret
-
-        key_id = sigv4.verify("POST", self.path, headers, body, secret_of)
-        key = store.access_key(key_id)
         target = self.headers.get("X-Amz-Target", "")
-        if key is None or not target.startswith(TARGET_PREFIX):
+        operation = target.removeprefix(TARGET_PREFIX)
+        operations = self._api.operations
+        if "Authorization" not in self.headers and operations.takes_unsigned(operation):
+            return operations.call_unsigned(operation, _document(body))
+        principal = self._api.access.authenticate(
+            "POST", self.path, list(self.headers.items()), body
+        )
+        if not target.startswith(TARGET_PREFIX):
             raise InvalidRequestError(
                 f"X-Amz-Target must be {TARGET_PREFIX}OPERATION.",
                 next_step="Use a client of this version.",
             )
-        try:
-            document = json.loads(body or b"{}")
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            raise InvalidRequestError("The body must be a JSON object.")
-        host, port = self.connection.getsockname()[:2]
-        operation = target.removeprefix(TARGET_PREFIX)
-        return self._api.operations.call(operation, document, Caller.of(key, host, port))
+        document = _document(body)
+        caller = Caller.of(
+            principal,
+            self.connection.getsockname(),
+            self.client_address,
+            self.headers.get(NONCE, ""),
+        )
+        return operations.upgrade(operation, document, caller) or operations.call(
+            operation, document, caller
+        )
 
     def _body(self) -> bytes:
         lengths = self.headers.get_all("Content-Length", [])
@@ -198,6 +243,17 @@ def _cut(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise InvalidRequestError("The body must be a JSON object.")
+    return document
+
+
 def _describe(error: ElasticInferenceError) -> dict[str, Any]:
-    name = "".join(word.capitalize() for word in error.kind.split("-"))
+    words = "".join(word.capitalize() for word in error.kind.split("-"))
+    name = _AWS_NAMES.get(error.kind, words)
     return error.to_dict() | {"__type": name, "message": error.message}

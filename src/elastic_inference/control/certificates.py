@@ -81,6 +81,11 @@ class Authority:
             certificate = _certify(certificate_path, key)
         return cls(certificate_path, certificate, key)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the authority's certificate, hex."""
+        return self._certificate.fingerprint(hashes.SHA256()).hex()
+
     def may_vouch_for(self, name: str) -> bool:
         """Whether a certificate of this authority for a DNS name or IP address is trusted.
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from elastic_inference.control.endpoint import Endpoint
 from elastic_inference.control.listener import listen_at, listen_within
 from elastic_inference.control.plane import ControlPlane
-from elastic_inference.control.store import RUNNING, Accelerator
+from elastic_inference.control.records import RUNNING, Accelerator
 from elastic_inference.errors import (
     ElasticInferenceError,
     LimitExceededError,
@@ -49,8 +49,9 @@ class OwnAddresses:
         with self._lock:
             self._endpoint = endpoint
             # Read under the lock, so that `_close` comes later for whatever ends meanwhile.
-            running = {each.id for each in store.instances() if each.state == RUNNING}
-            kept = [each for each in store.accelerators() if each.own_port is not None]
+            instances, accelerators = store.instances.columns, store.accelerators.columns
+            running = {each.id for each in store.instances.where(instances.state == RUNNING)}
+            kept = store.accelerators.where(accelerators.own_port.is_not(None))
             # Each at its own port before any other could take it.
             homeless = [
                 each for each in kept if each.instance_id in running and not self._reopen(each)
@@ -97,7 +98,7 @@ class OwnAddresses:
         port: int = listener.getsockname()[1]
         self._endpoint.open(listener, accelerator_id)
         self._open[accelerator_id] = port
-        self._plane.store.set_own_port(accelerator_id, port)
+        self._plane.store.set_accelerator(accelerator_id, own_port=port)
         return port
 
     def _reopen(self, accelerator: Accelerator) -> bool:
@@ -122,7 +123,7 @@ class OwnAddresses:
         try:
             port = self._open_anew(accelerator.id)
         except ElasticInferenceError as error:
-            self._plane.store.set_own_port(accelerator.id, None)
+            self._plane.store.set_accelerator(accelerator.id, own_port=None)
             _log.warning("%s, and no other: %s", was, error)
         else:
             _log.warning("%s: its own address has port %d now (ei token tells it)", was, port)

@@ -1,154 +1,276 @@
-"""The control plane: instances, their accelerators, leases, and what a restart finds again."""
+"""The control plane: keeps the store, the fleet and the compute provider in agreement."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import secrets
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from elastic_inference.catalog import AcceleratorType, Catalog
-from elastic_inference.control import store as records
-from elastic_inference.control.certificates import Authority, server_name
-from elastic_inference.control.store import Accelerator, AccessKey, Instance, Store
+from elastic_inference.catalog import Catalog
+from elastic_inference.compute.base import Compute, check_user_data
+from elastic_inference.control import records
+from elastic_inference.control.access import Access
+from elastic_inference.control.billing import Billing
+from elastic_inference.control.clock import Clock
+from elastic_inference.control.connections import Connections
+from elastic_inference.control.defaults import furnish
+from elastic_inference.control.documents import describe_device
+from elastic_inference.control.health import HealthRecorder
+from elastic_inference.control.launch import Launcher, LaunchRequest
+from elastic_inference.control.lifecycle import MEMORY_OF_ENDED, Lifecycle
+from elastic_inference.control.metering import Meter
+from elastic_inference.control.network import Network
+from elastic_inference.control.orders import Orders
+from elastic_inference.control.records import Accelerator, AccessKey, Instance
+from elastic_inference.control.store import Store
+from elastic_inference.control.watch import Watch
 from elastic_inference.errors import (
+    AccessDeniedError,
     ConflictError,
     ElasticInferenceError,
     InvalidRequestError,
+    LimitExceededError,
     NotFoundError,
 )
-from elastic_inference.fleet.base import Fleet, Order, Placement, Status
-from elastic_inference.protocol import tokens
+from elastic_inference.fleet.base import Fleet
 from elastic_inference.settings import PoolSettings
 
 _log = logging.getLogger(__name__)
-ACCOUNT = "000000000000"
-# Who wakes up so much too late was stopped itself, and could not hear anybody.
-_LATE = 0.5
-# Between two tries to end an instance.
-_PAUSE = 5.0
-# How long `describe` still shows what has ended.
-_MEMORY_OF_ENDED = 3600.0
-_MAX_NAME = 128
+_GOING = (records.SHUTTING_DOWN, records.TERMINATED)
 
 
 class ControlPlane:
-    """Keeps a store and a fleet in agreement. Every method may be called from any thread.
+    """A pool's control plane. Every method may be called from any thread.
 
-    Args:
-        drain_timeout: seconds that running requests get when an instance ends.
-        reached_at: what leads to accelerators with addresses of their own: names and addresses.
-        clock: Unix time in seconds.
+    Attributes:
+        store, fleet, catalog, access, network, connections, billing: its parts.
     """
 
     def __init__(
         self,
         store: Store,
         fleet: Fleet,
-        authority: Authority,
+        orders: Orders,
         catalog: Catalog,
         settings: PoolSettings,
         *,
+        compute: Compute | None = None,
         drain_timeout: float,
-        reached_at: Sequence[str] = (),
-        clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
     ) -> None:
+        """Put it together.
+
+        Args:
+            compute: where instances of this machine are; None: there are none.
+            drain_timeout: seconds that running requests get when an accelerator ends.
+        """
+        clock = clock or Clock()
         self.store = store
         self.fleet = fleet
         self.catalog = catalog
         self.settings = settings
-        self._authority = authority
-        self._drain_timeout = drain_timeout
-        self._reached_at = reached_at
-        self._clock = clock
-        self._end_watchers: list[Callable[[Sequence[str]], None]] = []
-        self._changed = threading.Condition()
-        self._expiry: dict[str, float] = {}
-        self._ending: set[str] = set()
-        self._closed = False
-        self._leases = threading.Thread(target=self._watch_leases, name="leases", daemon=True)
-        fleet.watch(self._health_changed)
+        self.compute = compute
+        self.clock = clock
+        self.access = Access(store, clock, settings.region, settings.credentials_lifetime)
+        self.network = Network(store, settings, clock)
+        self.meter = Meter(store, clock)
+        self.billing = Billing(store, catalog, clock)
+        self.connections = Connections(
+            store, self.access, self.network, orders, fleet, settings, clock
+        )
+        # What signatures for this pool name, so that they are of no use to another.
+        self.pool_id = _pool_id(store)
+        self._orders = orders
+        self._launcher = Launcher(store, fleet, self.network, catalog, settings, clock)
+        self._lifecycle = Lifecycle(
+            store, fleet, compute, orders, self.meter, self.access, clock,
+            drain_timeout=drain_timeout,
+        )  # fmt: skip
+        self.health = HealthRecorder(store, fleet, self.meter, clock)
+        self._watch = Watch(self, self._lifecycle)
 
     def open(self) -> None:
-        """Bring the fleet to what the store says: adopt, start again, clean up."""
+        """Bring fleet and instances to what the store says: adopt, start again, clean up."""
+        furnish(self.store, self.access, self.network, self.clock)
+        self.note_nodes()
         with self.store.transaction():
-            if self.store.access_key_of(None) is None:
-                self.store.add_access_key(_new_key(None))
-            self.store.forget_instances(self._clock() - _MEMORY_OF_ENDED)
-        for instance in self.store.instances():
-            if instance.state == records.RUNNING:
-                self._resume(instance)
-            elif instance.state != records.TERMINATED:
-                # Nobody has heard of a pending one, and the other was ending.
-                for accelerator in self.store.accelerators(instance.id):
-                    self._adopt(accelerator)
-                self._end(instance.id)
+            self.store.forget_instances(self.clock.time() - MEMORY_OF_ENDED)
+            # Nobody has heard of a pending one that a command waited for.
+            columns = self.store.instances.columns
+            self.store.instances.change(
+                columns.state == records.PENDING, columns.provider == records.COMMAND,
+                state=records.SHUTTING_DOWN,
+            )  # fmt: skip
+        for instance in self.store.instances.where(columns.state != records.TERMINATED):
+            self._lifecycle.resume(instance)
         self.fleet.sweep()
-        self._leases.start()
+        if self.compute is not None:
+            self.compute.sweep({each.id for each in self.store.instances.where() if each.place})
+        self.health.start()
+        for instance_id in self._lifecycle.unsettled():
+            with contextlib.suppress(ElasticInferenceError):
+                self._lifecycle.settle(instance_id)
+        self._watch.start(self.store.instances.where(columns.state == records.RUNNING))
 
     def close(self) -> None:
         """Stop watching; what runs goes on."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if self._leases.ident is not None:
-            self._leases.join()
+        self._watch.close()
+        with contextlib.suppress(ElasticInferenceError):
+            self.meter.note()
+        if self.compute is not None:
+            self.compute.close()
+
+    # -- instances --------------------------------------------------------------------------------
 
     def run_instance(
-        self,
-        accelerator_types: Sequence[str],
-        *,
-        client_token: str | None = None,
-        lease_seconds: float | None = None,
-        name: str = "",
-    ) -> tuple[Instance, list[Accelerator], AccessKey]:
+        self, accelerator_types: Sequence[str] = (), **wanted: Any
+    ) -> tuple[Instance, list[Accelerator], AccessKey | None]:
         """Make an instance and its accelerators; when it returns they serve.
 
         Args:
-            accelerator_types: names of the catalogue, one for each accelerator.
-            client_token: a repeated call with the same token answers the same instance.
-            lease_seconds: terminate it when no `keep_alive` comes for so long; None: never.
+            accelerator_types, wanted: see `LaunchRequest`.
+
+        Returns:
+            The instance, its accelerators and its credentials, where its role gives it any.
 
         Raises:
-            InvalidRequestError: an unknown type, none or too many.
+            InvalidRequestError, NotFoundError: the request is not one.
             ConflictError: the client token was used for something else or has ended.
             InsufficientCapacityError: no node has room.
             UnavailableError: an accelerator did not start.
         """
-        types = self._types(accelerator_types)
-        names = tuple(each.name for each in types)
-        instance = Instance(
-            id=f"i-{secrets.token_hex(9)[:17]}",
-            account=ACCOUNT,
-            name=name[:_MAX_NAME],
-            state=records.PENDING,
-            client_token=client_token,
-            accelerator_types=names,
-            lease_seconds=lease_seconds,
-            created_at=self._clock(),
-        )
-        with self._changed:
-            known = client_token and self.store.instance_by_token(ACCOUNT, client_token)
-            if not known:
-                self.store.add_instance(instance)
-        if known:
-            return self._same(known, names)
-        begun: list[str] = []
-        try:
-            self._launch(instance, types, begun)
-            key = self._begin(instance)
-        except BaseException:
-            # Where this cannot be written down now, it is tried again later.
-            with contextlib.suppress(ElasticInferenceError):
-                self._end(instance.id)
-            self.fleet.stop(begun, 0)
-            raise
-        return replace(instance, state=records.RUNNING), self.store.accelerators(instance.id), key
+        request = LaunchRequest(accelerator_types=tuple(accelerator_types), **wanted)
+        self._check_provider(request)
+        instance, is_new = self._launcher.launch(request)
+        if is_new:
+            instance = self._lifecycle.settle(instance.id) or instance
+            self._watch.renew(instance)
+        else:
+            instance = self._await_running(instance)
+        return instance, self.store.accelerators_of(instance.id), self.access.session_of(instance)
+
+    def check_launch(self, request: LaunchRequest) -> None:
+        """Raise what `run_instance` would raise of the request itself."""
+        self._check_provider(request)
+        self._launcher.check(request)
+
+    def stop_instance(self, instance_id: str) -> tuple[str, Instance]:
+        """Stop an instance: its processes and its accelerators end, what it has on disk stays.
+
+        Returns:
+            The state that it had before, and the instance.
+
+        Raises:
+            NotFoundError: there is no such instance.
+            ConflictError: it is neither running nor stopped, or of a kind that cannot be stopped.
+        """
+        return self._begin_end(instance_id, records.STOPPING, (records.STOPPED, records.STOPPING))
+
+    def terminate(self, instance_id: str) -> tuple[str, Instance]:
+        """End an instance; when it returns its accelerators are gone. Repeating it does no harm.
+
+        Raises:
+            NotFoundError: there was never such an instance, or long ago.
+        """
+        return self._begin_end(instance_id, records.SHUTTING_DOWN, _GOING)
+
+    def _begin_end(self, instance_id: str, state: str, done: Sequence[str]) -> tuple[str, Instance]:
+        with self.connections.rechecked():
+            instance = self.instance(instance_id)
+            if instance.state not in done:
+                if state == records.STOPPING:
+                    _check_may_stop(instance)
+                self.store.set_instance(instance_id, state=state, state_reason="")
+                self.meter.end([each.id for each in self.store.accelerators_of(instance_id)])
+        self._watch.forget(instance_id)
+        self._settle_or_retry(instance_id)
+        return instance.state, self.instance(instance_id)
+
+    def start_instance(self, instance_id: str) -> tuple[str, Instance]:
+        """Start a stopped instance, with fresh accelerators of the same types.
+
+        Raises:
+            NotFoundError: there is no such instance.
+            ConflictError: it is not stopped.
+            InsufficientCapacityError: no node has room now; it stays stopped.
+            UnavailableError: an accelerator did not start; it is stopped again.
+        """
+        with self._lifecycle.alone(instance_id):
+            instance = self.instance(instance_id)
+            if instance.state == records.RUNNING:
+                return instance.state, instance
+            if instance.state != records.STOPPED:
+                raise ConflictError(
+                    f"The instance {instance_id} is {instance.state}; one that is stopped can be"
+                    " started.",
+                    next_step="ei describe instances --watch shows when it is.",
+                )
+            types = self._launcher.types(instance.accelerator_types)
+            self._launcher.add_accelerators(instance, types, state=records.PENDING, state_reason="")
+        self._lifecycle.settle(instance_id)
+        self._watch.renew(self.instance(instance_id))
+        return instance.state, self.instance(instance_id)
+
+    def reboot_instance(self, instance_id: str) -> Instance:
+        """End an instance's processes; its accelerators and its place stay.
+
+        Raises:
+            NotFoundError: there is no such instance.
+            ConflictError: it does not run, or is not this machine's to reboot.
+        """
+        with self._lifecycle.alone(instance_id):
+            instance = self.running(instance_id)
+            if self.compute is None or instance.provider != records.LOCAL:
+                raise ConflictError(
+                    f"The instance {instance_id} is a {instance.provider}, which is rebooted where"
+                    " it runs.",
+                )
+            self.compute.stop(instance_id)
+            place = self.compute.open(instance_id, instance.place or None).to_dict()
+            self.store.set_instance(instance_id, place=place)
+        return self.instance(instance_id)
+
+    def attach(self, instance_id: str, accelerator_type: str) -> Accelerator:
+        """Give a running instance one more accelerator; when it returns that serves.
+
+        Raises:
+            NotFoundError, InvalidRequestError, InsufficientCapacityError, UnavailableError
+            LimitExceededError: it has as many as it may have.
+        """
+        types = self._launcher.types([accelerator_type])
+        with self._lifecycle.alone(instance_id):
+            instance = self.running(instance_id)
+            most = self.settings.max_accelerators
+            if len(self.store.accelerators_of(instance_id)) >= most:
+                raise LimitExceededError(
+                    f"The instance {instance_id} has {most} accelerators already.",
+                    next_step="Detach one (ei detach), or raise EI_MAX_ACCELERATORS.",
+                )
+            (made,) = self._launcher.add_accelerators(instance, types)
+        self._lifecycle.settle(instance_id)
+        return self.accelerator(made.id)
+
+    def detach(self, accelerator_id: str) -> Accelerator:
+        """Take an accelerator from its instance; when it returns that is gone.
+
+        Raises:
+            NotFoundError: there is no such accelerator.
+            ConflictError: it is just being attached.
+        """
+        with self.connections.rechecked():
+            accelerator = self.accelerator(accelerator_id)
+            if accelerator.state == records.ASSOCIATING:
+                raise ConflictError(
+                    f"The accelerator {accelerator_id} is just being attached.",
+                    next_step="Detach it once it is there.",
+                )
+            self.store.set_accelerator(accelerator_id, state=records.DISASSOCIATING)
+            self.meter.end([accelerator_id])
+        self._settle_or_retry(accelerator.instance_id)
+        return accelerator
 
     def keep_alive(self, instance_id: str) -> None:
         """Renew an instance's lease.
@@ -156,45 +278,42 @@ class ControlPlane:
         Raises:
             NotFoundError: no such instance runs.
         """
-        with self._changed:
-            self._renew(self.running(instance_id))
+        self._watch.renew(self.running(instance_id))
 
-    def terminate(self, instance_id: str) -> None:
-        """End an instance; when it returns its accelerators are gone. Repeating it does no harm.
-
-        Raises:
-            NotFoundError: there was never such an instance, or long ago.
-        """
-        if self.store.instance(instance_id) is None:
-            raise _no_instance(instance_id)
-        self._end(instance_id)
-
-    def watch_ends(self, watcher: Callable[[Sequence[str]], None]) -> None:
-        """Call `watcher` with the ids of accelerators that are about to end."""
-        self._end_watchers.append(watcher)
-
-    def connect(
-        self, accelerator_id: str, *, on_behalf_of: str, lifetime: float | None = None
-    ) -> tuple[Accelerator, str, float]:
-        """An accelerator and a token for its data plane, with the token's end (Unix time).
-
-        Args:
-            lifetime: seconds that the token is valid; None for the usual time.
+    def tag(self, resource_id: str, tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
+        """Change the tags of an instance or accelerator; what is used from now on bears them.
 
         Raises:
-            InvalidRequestError: the lifetime is longer than a token's may be.
-            NotFoundError: there is no such accelerator.
+            NotFoundError: there is no such thing.
+            InvalidRequestError: they are no tags.
         """
-        accelerator = self.accelerator(accelerator_id)
-        if lifetime is not None and not 0 < lifetime <= self.settings.max_token_lifetime:
-            raise InvalidRequestError(
-                f"A token may be valid for up to {self.settings.max_token_lifetime:.0f} s, "
-                f"not {lifetime:.0f} s.",
-                next_step="Ask for less, or raise EI_MAX_TOKEN_LIFETIME where ei up runs.",
-            )
-        expires = self._clock() + (lifetime or self.settings.token_lifetime)
-        claims = tokens.Claims(accelerator.id, on_behalf_of, accelerator.account, expires)
-        return accelerator, tokens.mint(accelerator.token_key, claims), expires
+        from elastic_inference.control.tagging import change_tags  # noqa: PLC0415 - seldom used
+
+        change_tags(self, resource_id, tags, remove)
+
+    # -- what is there ----------------------------------------------------------------------------
+
+    def instance(self, instance_id: str) -> Instance:
+        """The instance with that id.
+
+        Raises:
+            NotFoundError: there is none, or it ended long ago.
+        """
+        instance = self.store.instances.get(instance_id)
+        if instance is None:
+            raise _no_instance(instance_id, "instance")
+        return instance
+
+    def running(self, instance_id: str) -> Instance:
+        """The instance with that id, if it runs.
+
+        Raises:
+            NotFoundError: it does not.
+        """
+        instance = self.store.instances.get(instance_id)
+        if instance is None or instance.state != records.RUNNING:
+            raise _no_instance(instance_id, "running instance")
+        return instance
 
     def accelerator(self, accelerator_id: str) -> Accelerator:
         """The accelerator with that id.
@@ -202,7 +321,7 @@ class ControlPlane:
         Raises:
             NotFoundError: there is none.
         """
-        accelerator = self.store.accelerator(accelerator_id)
+        accelerator = self.store.accelerators.get(accelerator_id)
         if accelerator is None:
             raise NotFoundError(
                 f"There is no accelerator {accelerator_id[:64]!r}.",
@@ -216,223 +335,91 @@ class ControlPlane:
         Raises:
             NotFoundError: there is no such accelerator.
         """
-        self.fleet.renew(self._order(self.accelerator(accelerator_id)))
+        self.fleet.renew(self._orders.order(self.accelerator(accelerator_id)))
 
-    def running(self, instance_id: str) -> Instance:
-        """The instance with that id, if it runs.
+    def watch_ends(self, watcher: Callable[[Sequence[str]], None]) -> None:
+        """Call `watcher` with the ids of accelerators that are about to end."""
+        self._lifecycle.watch_ends(watcher)
 
-        Raises:
-            NotFoundError: it does not.
-        """
-        instance = self.store.instance(instance_id)
-        if instance is None or instance.state != records.RUNNING:
-            raise _no_instance(instance_id)
-        return instance
+    def note_nodes(self) -> None:
+        """Write down what the fleet's nodes have."""
+        with self.store.transaction():
+            for report in self.fleet.nodes():
+                columns = self.store.nodes.columns
+                self.store.nodes.remove(columns.id == report.node)
+                self.store.nodes.add(
+                    records.NodeRecord(
+                        id=report.node,
+                        best_effort=report.best_effort,
+                        devices=tuple(describe_device(each) for each in report.devices),
+                        seen_at=self.clock.time(),
+                    )
+                )
 
-    def _types(self, names: Sequence[str]) -> list[AcceleratorType]:
-        most = self.settings.max_accelerators
-        if not 1 <= len(names) <= most:
+    # -- the rest ---------------------------------------------------------------------------------
+
+    def _check_provider(self, request: LaunchRequest) -> None:
+        if request.provider == records.LOCAL and self.compute is None:
             raise InvalidRequestError(
-                f"An instance has from 1 to {most} accelerators, not {len(names)}.",
-                next_step="Name as many types; the limit is EI_MAX_ACCELERATORS.",
+                "This pool has no place for instances.",
+                next_step="Start one with ei up, and launch instances there.",
             )
-        return [self.catalog.get(name) for name in names]
+        if not request.user_data:
+            return
+        if request.provider != records.LOCAL or self.compute is None:
+            raise InvalidRequestError("Only an instance of ei launch runs user data.")
+        check_user_data(request.user_data)
+        if not self.compute.isolated:
+            raise AccessDeniedError(
+                f"This pool runs no user data, since {self.compute.why_not}.",
+                next_step="Launch without it, and run commands with ei exec.",
+            )
 
-    def _same(
-        self, instance: Instance, types: tuple[str, ...]
-    ) -> tuple[Instance, list[Accelerator], AccessKey]:
+    def _settle_or_retry(self, instance_id: str) -> None:
+        try:
+            self._lifecycle.settle(instance_id)
+        except ElasticInferenceError:
+            self._watch.retry(instance_id)
+            raise
+
+    def _await_running(self, instance: Instance) -> Instance:
         """The outcome of an earlier call with the same client token."""
-        if instance.accelerator_types != types:
-            raise ConflictError("This client token was used for other accelerator types.")
         deadline = time.monotonic() + self.settings.start_timeout
-        with self._changed:
+        with contextlib.suppress(ElasticInferenceError):
             while instance.state == records.PENDING and time.monotonic() < deadline:
-                self._changed.wait(max(0.0, deadline - time.monotonic()))
-                instance = self.store.instance(instance.id) or instance
-        key = self.store.access_key_of(instance.id)
-        if instance.state != records.RUNNING or key is None:
+                instance = self._lifecycle.settle(instance.id) or instance
+        if instance.state != records.RUNNING:
             raise ConflictError(
                 f"The instance {instance.id} of this client token is {instance.state}.",
                 next_step="Use a new client token.",
             )
-        return instance, self.store.accelerators(instance.id), key
+        return instance
 
-    def _begin(self, instance: Instance) -> AccessKey:
-        """An instance whose accelerators serve runs from now on."""
-        with self._changed:
-            with self.store.transaction():
-                now = self.store.instance(instance.id)
-                if now is None or now.state != records.PENDING:
-                    raise ConflictError(
-                        f"The instance {instance.id} was terminated while it started."
-                    )
-                self.store.set_instance_state(instance.id, records.RUNNING)
-                key = _new_key(instance.id)
-                self.store.add_access_key(key)
-            self._renew(instance)
-        return key
 
-    def _launch(
-        self, instance: Instance, types: Sequence[AcceleratorType], begun: list[str]
-    ) -> None:
-        """Start an instance's accelerators; `begun` gets their ids first."""
-        placements: list[Placement] = []
-        try:
-            placements.extend(self.fleet.place(each) for each in types)
-        except ElasticInferenceError:
-            for placement in placements:
-                self.fleet.release(placement)
-            raise
-        accelerators = [
-            Accelerator(
-                id=f"eia-{secrets.token_hex(16)}",
-                type=type_.name,
-                account=instance.account,
-                instance_id=instance.id,
-                association_id=f"eia-assoc-{secrets.token_hex(9)[:17]}",
-                token_key=secrets.token_bytes(tokens.KEY_BYTES),
-                placement=placement.to_dict(),
-                created_at=self._clock(),
-            )
-            for type_, placement in zip(types, placements, strict=True)
-        ]
-        # Written down before anything runs, so that a restart finds whatever was begun.
-        try:
-            with self.store.transaction():
-                for accelerator in accelerators:
-                    self.store.add_accelerator(accelerator)
-        except ElasticInferenceError:
-            for placement in placements:
-                self.fleet.release(placement)
-            raise
-        begun.extend(accelerator.id for accelerator in accelerators)
-        if len(accelerators) == 1:
-            self.fleet.start(self._order(accelerators[0]))
-            return
-        with ThreadPoolExecutor(len(accelerators), "start") as starting:
-            started = [
-                starting.submit(self.fleet.start, self._order(accelerator))
-                for accelerator in accelerators
-            ]
-        for outcome in started:
-            outcome.result()
+def _pool_id(store: Store) -> str:
+    with store.transaction():
+        known = store.setting("pool_id")
+        if known is None:
+            known = secrets.token_hex(16)
+            store.set_setting("pool_id", known)
+    return known
 
-    def _order(self, accelerator: Accelerator) -> Order:
-        name = server_name(accelerator.id)
-        # Only those with an address of their own may speak for this machine's name.
-        more = () if accelerator.own_port is None else self._reached_at
-        issued = self._authority.issue([name, *more])
-        return Order(
-            accelerator_id=accelerator.id,
-            accelerator_type=self.catalog.get(accelerator.type),
-            account=accelerator.account,
-            token_key=accelerator.token_key,
-            server_name=name,
-            certificate=issued.certificate,
-            private_key=issued.private_key,
-            placement=Placement.from_dict(accelerator.placement),
+
+def _check_may_stop(instance: Instance) -> None:
+    if instance.provider == records.COMMAND:
+        raise InvalidRequestError(
+            f"The instance {instance.id} is an ei run, which ends with its command.",
+            next_step="Terminate it (ei terminate).",
+        )
+    if instance.state != records.RUNNING:
+        raise ConflictError(
+            f"The instance {instance.id} is {instance.state}; one that runs can be stopped.",
+            next_step="ei describe instances --watch shows when it does.",
         )
 
-    def _resume(self, instance: Instance) -> None:
-        for accelerator in self.store.accelerators(instance.id):
-            if self._adopt(accelerator):
-                _log.info("%s runs on and is adopted", accelerator.id)
-                continue
-            try:
-                self.fleet.revive(self._order(accelerator))
-                _log.info("%s had ended and is started again", accelerator.id)
-            except InvalidRequestError as error:
-                _log.warning("%s cannot be started again: %s", accelerator.id, error)
-        with self._changed:
-            self._renew(instance)
 
-    def _adopt(self, accelerator: Accelerator) -> bool:
-        try:
-            return self.fleet.adopt(self._order(accelerator))
-        except InvalidRequestError:
-            # Its type has left the catalogue.
-            return False
-
-    def _end(self, instance_id: str) -> None:
-        """End an instance; one that cannot be ended now is tried again until it is."""
-        try:
-            self._try_to_end(instance_id)
-        except Exception:
-            with self._changed:
-                self._expiry[instance_id] = time.monotonic() + _PAUSE
-                self._changed.notify_all()
-            raise
-
-    def _try_to_end(self, instance_id: str) -> None:
-        with self._changed:
-            while instance_id in self._ending:
-                self._changed.wait()
-            instance = self.store.instance(instance_id)
-            if instance is None or instance.state == records.TERMINATED:
-                return
-            self.store.set_instance_state(instance_id, records.SHUTTING_DOWN)
-            self._ending.add(instance_id)
-            self._expiry.pop(instance_id, None)
-        try:
-            ids = [accelerator.id for accelerator in self.store.accelerators(instance_id)]
-            for watcher in self._end_watchers:
-                watcher(ids)
-            self.fleet.stop(ids, self._drain_timeout)
-            with self.store.transaction():
-                self.store.remove_of_instance(instance_id)
-                self.store.set_instance_state(instance_id, records.TERMINATED, self._clock())
-                self.store.forget_instances(self._clock() - _MEMORY_OF_ENDED)
-        finally:
-            with self._changed:
-                self._ending.discard(instance_id)
-                self._changed.notify_all()
-
-    def _renew(self, instance: Instance) -> None:
-        if instance.lease_seconds is not None:
-            self._expiry[instance.id] = time.monotonic() + instance.lease_seconds
-        self._changed.notify_all()
-
-    def _watch_leases(self) -> None:
-        asleep, due = 0.0, math.inf
-        while True:
-            with self._changed:
-                if self._closed:
-                    return
-                now = time.monotonic()
-                if now - due > _LATE:
-                    for name in self._expiry:
-                        self._expiry[name] += now - asleep
-                asleep, due = now, math.inf
-                silent = [name for name, expiry in self._expiry.items() if expiry <= now]
-                if not silent:
-                    if self._expiry:
-                        due = min(self._expiry.values())
-                    self._changed.wait(due - now if self._expiry else None)
-                    continue
-            for instance_id in silent:
-                _log.warning("%s has been silent for its whole lease and is ended", instance_id)
-                try:
-                    self._end(instance_id)
-                except Exception:  # noqa: BLE001 - see below
-                    # Without this thread no lease would ever end again.
-                    _log.exception("%s could not be ended and will be tried again", instance_id)
-
-    def _health_changed(self, accelerator_id: str, status: Status) -> None:
-        _log.info("%s is %s", accelerator_id, status.health.value)
-
-
-def _new_key(instance_id: str | None) -> AccessKey:
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-    return AccessKey(
-        id="EIAK" + "".join(secrets.choice(alphabet) for _ in range(16)),
-        secret=secrets.token_urlsafe(30),
-        account=ACCOUNT,
-        instance_id=instance_id,
-    )
-
-
-def _no_instance(instance_id: str) -> NotFoundError:
+def _no_instance(instance_id: str, what: str) -> NotFoundError:
     return NotFoundError(
-        f"There is no running instance {instance_id[:64]!r}.",
+        f"There is no {what} {instance_id[:64]!r}.",
         next_step="ei describe instances lists those there are.",
     )

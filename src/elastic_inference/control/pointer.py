@@ -19,7 +19,8 @@ class Pointer:
         endpoint: `https://HOST:PORT`.
         server_name: the TLS server name of its API.
         ca: PEM file of its certificate authority.
-        access_key_id, secret_access_key: the account's own credentials.
+        access_key_id, secret_access_key: credentials, the account's own for its owner.
+        session_token: comes with those that are valid for a time; "" for others.
     """
 
     endpoint: str
@@ -27,6 +28,7 @@ class Pointer:
     ca: str
     access_key_id: str
     secret_access_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
 
     def save(self, home: Path) -> None:
         """Make it the pool of this user."""
@@ -47,7 +49,8 @@ class Pointer:
         """
         try:
             fields = json.loads((home / _NAME).read_text(encoding="utf-8"))
-            return cls(**{each.name: str(fields[each.name]) for each in dataclasses.fields(cls)})
+            known = {each.name: str(fields[each.name]) for each in dataclasses.fields(cls)[:-1]}
+            return cls(**known, session_token=str(fields.get("session_token", "")))
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
 

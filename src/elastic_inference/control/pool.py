@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import secrets
 import socket
 import ssl
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from elastic_inference.catalog import Catalog
+from elastic_inference.compute.document import InstanceDocument
+from elastic_inference.compute.local import LocalCompute
+from elastic_inference.control.access import principal_of
 from elastic_inference.control.api import Api
+from elastic_inference.control.caller import Caller
 from elastic_inference.control.certificates import (
     DOMAIN,
     POOL_NAME,
@@ -18,13 +25,18 @@ from elastic_inference.control.certificates import (
     ServerCertificate,
     write_private,
 )
+from elastic_inference.control.clock import Clock
 from elastic_inference.control.endpoint import Endpoint
+from elastic_inference.control.instance_client import instance_document
+from elastic_inference.control.instance_documents import document_of
 from elastic_inference.control.listener import listen, listen_at
 from elastic_inference.control.operations import Operations
+from elastic_inference.control.orders import Orders
 from elastic_inference.control.own_addresses import OwnAddresses
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.pointer import Pointer
 from elastic_inference.control.reachable import names_of
+from elastic_inference.control.records import AccessKey
 from elastic_inference.control.store import Store
 from elastic_inference.errors import ConfigurationError
 from elastic_inference.fleet.local import LocalFleet
@@ -69,7 +81,7 @@ class Pool:
             # One by one: a directory that is made on the way to another is not private.
             for directory in (home, home / "accounts", state):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._store = Store(state)
+            self._store = Store(state, settings.database)
             undo.callback(self._store.close)
             authority = Authority.open(state)
             catalog = Catalog.load(settings.catalog)
@@ -86,18 +98,30 @@ class Pool:
             host, port = listener.getsockname()[:2]
             self._store.set_setting(_PORT, str(port))
             reached_at = [name for name in names_of(host) if authority.may_vouch_for(name)]
+            clock = Clock()
+            self.pointer = self._point(host, port, authority)
+            late = _LateEndpoint()
+            compute = self._compute(state, settings, late, authority) if outlive else None
+            orders = Orders(self._store, authority, catalog, clock, reached_at)
             self.plane = ControlPlane(
-                self._store, fleet, authority, catalog, settings,
-                drain_timeout=limits.drain_timeout, reached_at=reached_at,
+                self._store, fleet, orders, catalog, settings,
+                compute=compute, drain_timeout=limits.drain_timeout, clock=clock,
             )  # fmt: skip
             own_addresses = OwnAddresses(self.plane, host, settings)
-            self.operations = Operations(self.plane, own_addresses)
+            self.operations = Operations(self.plane, own_addresses, authority.fingerprint)
             # A tunnel leads here from another machine's loopback address.
             names = list(dict.fromkeys([POOL_NAME, *_LOOPBACK, *reached_at]))
             tls = _context(authority.issue(names), state)
-            self.plane.open()
             undo.callback(self.plane.close)
-            api = Api(self.operations, self._store, tls, settings.max_control_connections)
+            self.plane.open()
+            self.pointer = self._point(host, port, authority)
+            api = Api(
+                self.operations,
+                self.plane.access,
+                authority.path.read_bytes(),
+                tls,
+                settings.max_control_connections,
+            )
             self._endpoint = Endpoint(
                 listener,
                 pool_names=frozenset(names),
@@ -108,8 +132,8 @@ class Pool:
                 max_pending=settings.max_pending,
             )
             undo.callback(self._endpoint.close)
+            late.come(self._endpoint)
             own_addresses.start(self._endpoint)
-            self.pointer = self._point(host, port, authority)
             self._undo = undo.pop_all()
 
     def close(self) -> None:
@@ -128,14 +152,41 @@ class Pool:
             _log.warning("Port %s of last time is taken: who used it must look anew", port)
         return listen("127.0.0.1:0")
 
+    def caller(self) -> Caller:
+        """The account's owner as a caller in this process, for one call."""
+        key = self._store.owner_key()
+        if key is None:
+            raise ConfigurationError("The pool's state has no credentials.")
+        host, _, port = self.pointer.endpoint.removeprefix("https://").rpartition(":")
+        nonce = secrets.token_urlsafe(24)
+        return Caller(principal_of(key), host.strip("[]"), int(port), nonce=nonce)
+
+    def _compute(
+        self, state: Path, settings: PoolSettings, late: _LateEndpoint, authority: Authority
+    ) -> LocalCompute:
+        return LocalCompute(
+            state / "instances",
+            settings=settings,
+            document_of=self._document_of,
+            open_endpoint=late.add,
+            endpoint=self.pointer.endpoint,
+            ca=authority.path,
+            region=settings.region,
+        )
+
+    def _document_of(self, instance_id: str) -> InstanceDocument | None:
+        instance = self._store.instances.get(instance_id)
+        if instance is None:
+            return None
+        document = document_of(self.plane, instance)
+        return instance_document(document | {"userData": instance.user_data})
+
     def _point(self, host: str, port: int, authority: Authority) -> Pointer:
         address = ipaddress.ip_address(host)
         if address.is_unspecified:
             host = "::1" if address.version == 6 else "127.0.0.1"
         bracketed = f"[{host}]" if ":" in host else host
-        key = self._store.access_key_of(None)
-        if key is None:
-            raise ConfigurationError("The pool's state has no credentials.")
+        key = self._store.owner_key() or AccessKey(id="", secret="")
         return Pointer(
             endpoint=f"https://{bracketed}:{port}",
             server_name=POOL_NAME,
@@ -143,6 +194,35 @@ class Pool:
             access_key_id=key.id,
             secret_access_key=key.secret,
         )
+
+
+class _LateEndpoint:
+    """Listeners of instances that are opened before the endpoint is there, and later ones."""
+
+    def __init__(self) -> None:
+        self._endpoint: Endpoint | None = None
+        self._waiting: dict[socket.socket, Callable[[], None]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, listener: socket.socket) -> Callable[[], None]:
+        """Serve a listener as the endpoint; what closes it."""
+        with self._lock:
+            if self._endpoint is not None:
+                return self._endpoint.add(listener)
+            self._waiting[listener] = listener.close
+        return lambda: self._close(listener)
+
+    def come(self, endpoint: Endpoint) -> None:
+        """The endpoint is there."""
+        with self._lock:
+            self._endpoint = endpoint
+            for listener in self._waiting:
+                self._waiting[listener] = endpoint.add(listener)
+
+    def _close(self, listener: socket.socket) -> None:
+        with self._lock:
+            close = self._waiting.pop(listener)
+        close()
 
 
 def _context(certificate: ServerCertificate, state: Path) -> ssl.SSLContext:

@@ -1,0 +1,294 @@
+"""Who somebody is, and what they may do."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from elastic_inference.control import names, policy, records
+from elastic_inference.control.clock import Clock
+from elastic_inference.control.policy import Decision, Policy, Request
+from elastic_inference.control.records import AccessKey, Instance
+from elastic_inference.control.store import Store
+from elastic_inference.errors import AccessDeniedError, AuthenticationError, NotFoundError
+from elastic_inference.protocol import sigv4
+
+Context = Mapping[str, str | Sequence[str]]
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+# Connect is what the original's policies allow; a host's own key asks for its document alone.
+CONNECT = "elastic-inference:Connect"
+_OF_HOSTS = frozenset({"elastic-inference:GetInstanceDocument"})
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a call.
+
+    Attributes:
+        arn: as policies name it.
+        key: the access key that the call was signed with.
+    """
+
+    arn: str
+    key: AccessKey
+
+    @property
+    def account(self) -> str:
+        return self.key.account
+
+    @property
+    def instance_id(self) -> str | None:
+        """The instance whose credentials these are; None for people and programs elsewhere."""
+        return self.key.instance_id
+
+    @property
+    def is_owner(self) -> bool:
+        return self.key.kind == records.OWNER
+
+
+class Access:
+    """Checks signatures and policies, and makes credentials.
+
+    Args:
+        lifetime: seconds that an instance's credentials are valid.
+    """
+
+    def __init__(self, store: Store, clock: Clock, region: str, lifetime: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._region = region
+        self._lifetime = lifetime
+
+    # -- who ------------------------------------------------------------------------------------
+
+    def authenticate(
+        self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> Principal:
+        """Who signed a request.
+
+        Raises:
+            AuthenticationError: nobody who is known, or the signature is not valid.
+        """
+        found: list[AccessKey] = []
+
+        def secret_of(key_id: str) -> str | None:
+            key = self._store.keys.get(key_id)
+            if key is None:
+                return None
+            found.append(key)
+            return key.secret
+
+        sigv4.verify(method, target, headers, body, secret_of, now=self._clock.time())
+        key = found[0]
+        sent = [value for name, value in headers if name.lower() == "x-amz-security-token"]
+        self._check_session(key, sent)
+        self._check_active(key)
+        return principal_of(key)
+
+    def _check_session(self, key: AccessKey, sent: Sequence[str]) -> None:
+        expected = key.session_token
+        given = sent[0] if len(sent) == 1 else ""
+        if not hmac.compare_digest((expected or "").encode(), given.encode("utf-8", "replace")):
+            raise AuthenticationError(
+                "Unable to authenticate: the session token does not belong to the access key.",
+                next_step="Send the credentials' session token (X-Amz-Security-Token) with them.",
+            )
+
+    def _check_active(self, key: AccessKey) -> None:
+        if key.status != records.ACTIVE:
+            raise AuthenticationError(
+                f"Unable to authenticate: the access key {key.id} is disabled.",
+                next_step="Enable it (ei access key enable), or use another.",
+            )
+        if key.expires_at is not None and key.expires_at <= self._clock.time():
+            raise AuthenticationError(
+                f"Unable to authenticate: the credentials {key.id} have expired.",
+                next_step="Get new ones; an instance's metadata service always has some.",
+            )
+
+    def holds(self, key: AccessKey) -> bool:
+        """Whether an access key is valid now."""
+        try:
+            self._check_active(key)
+        except AuthenticationError:
+            return False
+        return True
+
+    # -- what -----------------------------------------------------------------------------------
+
+    def decide(
+        self, principal: Principal, action: str, resource: str, context: Context
+    ) -> Decision | None:
+        """What the policies of a principal say; None where it needs none."""
+        key = principal.key
+        if key.kind == records.OWNER:
+            return None
+        request = Request(
+            principal_arn=principal.arn,
+            action=action,
+            resource=resource,
+            context=self._context(principal) | dict(context),
+        )
+        if key.kind == records.REGISTERED:
+            return Decision(allowed=action in _OF_HOSTS, explicit_deny=False, statement="")
+        return policy.evaluate(self._policies(key), request)
+
+    def allows(self, principal: Principal, action: str, resource: str, context: Context) -> bool:
+        decision = self.decide(principal, action, resource, context)
+        return decision is None or decision.allowed
+
+    def authorise(
+        self, principal: Principal, action: str, resource: str = "*", context: Context | None = None
+    ) -> None:
+        """Refuse what a principal may not do.
+
+        Raises:
+            AccessDeniedError: naming the action, and what denies it.
+        """
+        decision = self.decide(principal, action, resource, context or {})
+        if decision is None or decision.allowed:
+            return
+        what = "Unable to authenticate with accelerator" if action == CONNECT else "Access denied"
+        why = f"{decision.statement} denies it" if decision.explicit_deny else "no policy allows it"
+        raise AccessDeniedError(
+            f"{what}: {principal.arn} may not do {action} on {resource}, since {why}.",
+            next_step=f"Allow it with a policy for {_of(principal)} that has the Action {action}"
+            " (ei access policy put, ei access attach).",
+        )
+
+    def _policies(self, key: AccessKey) -> list[Policy]:
+        kind = records.ROLE if key.kind == records.ROLE else records.USER
+        return [
+            _parsed(name, text)
+            for name, text in self._store.documents_of(key.account, kind, key.name)
+        ]
+
+    def _context(self, principal: Principal) -> dict[str, str | Sequence[str]]:
+        key, now = principal.key, self._clock.time()
+        context: dict[str, str | Sequence[str]] = {
+            "aws:PrincipalArn": principal.arn,
+            "aws:PrincipalAccount": key.account,
+            "aws:PrincipalType": "User" if key.kind == records.USER else "AssumedRole",
+            "aws:userid": f"{key.name}:{key.session}" if key.session else key.name,
+            "aws:CurrentTime": _iso(now),
+            "aws:EpochTime": str(int(now)),
+            "aws:SecureTransport": "true",
+            "aws:RequestedRegion": self._region,
+        }
+        if key.kind == records.USER:
+            context["aws:username"] = key.name
+        if key.instance_id:
+            context["ec2:SourceInstanceARN"] = names.instance_arn(
+                self._region, key.account, key.instance_id
+            )
+        return context
+
+    # -- credentials ------------------------------------------------------------------------------
+
+    def add_owner(self, account: str) -> AccessKey:
+        """The account's own key, which may do everything."""
+        return self._add(kind=records.OWNER, account=account, prefix="EIAK")
+
+    def add_user_key(self, account: str, user: str) -> AccessKey:
+        """A lasting key of a user."""
+        return self._add(kind=records.USER, account=account, name=user, prefix="EIAK")
+
+    def add_host_key(self, instance: Instance) -> AccessKey:
+        """A registered host's own key, by which it learns what it is."""
+        return self._add(
+            kind=records.REGISTERED,
+            account=instance.account,
+            instance_id=instance.id,
+            prefix="EIHK",
+        )
+
+    def session_of(self, instance: Instance) -> AccessKey | None:
+        """An instance's credentials, which are renewed well before they expire.
+
+        None where its role is gone or it has none.
+        """
+        if not instance.role_name or not self._store.roles.get(
+            instance.account, instance.role_name
+        ):
+            return None
+        columns, now = self._store.keys.columns, self._clock.time()
+        latest = self._store.keys.first(
+            columns.instance_id == instance.id,
+            columns.kind == records.ROLE,
+            columns.name == instance.role_name,
+            columns.expires_at > now + self._lifetime / 2,
+            order=(columns.expires_at.desc(),),
+        )
+        return latest or self.add_session(
+            instance.account, instance.role_name, instance.id, self._lifetime, instance.id
+        )
+
+    def add_session(
+        self, account: str, role: str, name: str, lifetime: float, instance_id: str | None = None
+    ) -> AccessKey:
+        """Credentials of a role for a time.
+
+        Raises:
+            NotFoundError: there is no such role.
+        """
+        if self._store.roles.get(account, role) is None:
+            raise NotFoundError(
+                f"There is no role {role[:64]!r}.", next_step="ei access role list shows them."
+            )
+        return self._add(
+            kind=records.ROLE,
+            account=account,
+            name=role,
+            session=name,
+            session_token=secrets.token_urlsafe(48),
+            instance_id=instance_id,
+            expires_at=self._clock.time() + lifetime,
+            prefix="EISK",
+        )
+
+    def forget_expired(self) -> None:
+        """Drop credentials that were valid once."""
+        columns = self._store.keys.columns
+        self._store.keys.remove(columns.expires_at < self._clock.time())
+
+    def _add(self, *, prefix: str, **fields: object) -> AccessKey:
+        key = AccessKey(
+            id=prefix + "".join(secrets.choice(_ALPHABET) for _ in range(16)),
+            secret=secrets.token_urlsafe(30),
+            created_at=self._clock.time(),
+            **fields,  # type: ignore[arg-type]  # the fields of each of the callers above
+        )
+        self._store.keys.add(key)
+        return key
+
+
+def principal_of(key: AccessKey) -> Principal:
+    """The principal that an access key stands for."""
+    if key.kind == records.USER:
+        arn = names.user_arn(key.account, key.name)
+    elif key.kind == records.ROLE:
+        arn = names.session_arn(key.account, key.name, key.session or "")
+    elif key.kind == records.REGISTERED:
+        arn = names.session_arn(key.account, "registered-host", key.instance_id or "")
+    else:
+        arn = names.owner_arn(key.account)
+    return Principal(arn, key)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(name: str, text: str) -> Policy:
+    return policy.parse(text, name=name)
+
+
+def _of(principal: Principal) -> str:
+    key = principal.key
+    return f"the role {key.name}" if key.kind == records.ROLE else f"the user {key.name}"
+
+
+def _iso(now: float) -> str:
+    import datetime as dt  # noqa: PLC0415 - of no use to who is not asked for policies
+
+    return dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

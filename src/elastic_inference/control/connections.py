@@ -1,0 +1,247 @@
+"""Rights to connect: given by Connect, referred to by tokens, withdrawn when they hold no more."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from elastic_inference.control import names, records
+from elastic_inference.control.access import CONNECT, Access, Context, Principal, principal_of
+from elastic_inference.control.clock import Clock
+from elastic_inference.control.network import Network
+from elastic_inference.control.orders import Orders
+from elastic_inference.control.records import Accelerator, Nonce, Right
+from elastic_inference.control.store import Store
+from elastic_inference.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ConflictError,
+    ElasticInferenceError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from elastic_inference.fleet.base import Fleet
+from elastic_inference.protocol import sigv4, tokens
+from elastic_inference.settings import PoolSettings
+
+_log = logging.getLogger(__name__)
+_NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What Connect gives: a token for an accelerator's data plane until `expires` (Unix time)."""
+
+    accelerator: Accelerator
+    token: str
+    expires: float
+
+
+class Connections:
+    """Gives and withdraws rights."""
+
+    def __init__(
+        self,
+        store: Store,
+        access: Access,
+        network: Network,
+        orders: Orders,
+        fleet: Fleet,
+        settings: PoolSettings,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._access = access
+        self._network = network
+        self._orders = orders
+        self._fleet = fleet
+        self._settings = settings
+        self._clock = clock
+
+    def connect(
+        self,
+        principal: Principal,
+        accelerator: Accelerator,
+        *,
+        nonce: str,
+        context: Context | None = None,
+        lifetime: float | None = None,
+    ) -> Granted:
+        """A token for an accelerator, bound to this right to connect.
+
+        Args:
+            nonce: the request's own, which is used once.
+            context: what else policies may ask about the request.
+            lifetime: seconds that the token is valid; None for the usual time.
+
+        Raises:
+            InvalidRequestError: the lifetime is longer than a token's may be.
+            AuthenticationError: the nonce is missing, or was used.
+            AccessDeniedError: a policy, the network's rules, or another instance's accelerator.
+        """
+        longest = self._settings.max_token_lifetime
+        if lifetime is not None and not 0 < lifetime <= longest:
+            raise InvalidRequestError(
+                f"A token may be valid for up to {longest:.0f} s, not {lifetime:.0f} s.",
+                next_step="Ask for less, or raise EI_MAX_TOKEN_LIFETIME where ei up runs.",
+            )
+        self._check(principal, accelerator, context or {})
+        expires = self._clock.time() + (lifetime or self._settings.token_lifetime)
+        with self._store.transaction(durable=False):
+            self._use(nonce)
+            right = self._right(principal, accelerator, expires, context or {})
+        claims = tokens.Claims(
+            accelerator.id,
+            principal.instance_id or principal.key.kind,
+            accelerator.account,
+            expires,
+            right,
+        )
+        return Granted(accelerator, tokens.mint(accelerator.token_key, claims), expires)
+
+    def own_token(self, accelerator: Accelerator) -> str:
+        """A token for the control plane's own questions."""
+        expires = self._clock.time() + self._settings.token_lifetime
+        claims = tokens.Claims(accelerator.id, "control", accelerator.account, expires, "")
+        return tokens.mint(accelerator.token_key, claims)
+
+    @contextlib.contextmanager
+    def rechecked(self) -> Iterator[None]:
+        """A transaction that may take rights away: what does not hold after it is withdrawn."""
+        try:
+            with self._store.transaction():
+                yield
+                self._network.changed()
+                withdrawn = self._withdraw()
+        finally:
+            # What others read of it meanwhile is what it was before, or was not kept.
+            self._network.changed()
+        self.tell(withdrawn)
+
+    def tell(self, accelerator_ids: set[str]) -> None:
+        """Let accelerators know which rights were withdrawn."""
+        for each in accelerator_ids:
+            accelerator = self._store.accelerators.get(each)
+            if accelerator is None:
+                continue
+            try:
+                self._fleet.revoke(self._orders.order(accelerator))
+            except ElasticInferenceError as error:
+                # It learns of it when it is started or adopted.
+                _log.warning("%s cannot be told what was withdrawn: %s", each, error)
+
+    def forget_expired(self) -> None:
+        """Drop what no token and no signature can refer to any more."""
+        now = self._clock.time()
+        with self._store.transaction(durable=False):
+            self._store.rights.remove(self._store.rights.columns.expires_at < now)
+            self._store.nonces.remove(self._store.nonces.columns.expires_at < now)
+
+    def _check(self, principal: Principal, accelerator: Accelerator, context: Context) -> None:
+        arn = names.accelerator_arn(self._settings.region, accelerator.account, accelerator.id)
+        about = {
+            "elastic-inference:AcceleratorType": accelerator.type,
+            **{f"aws:ResourceTag/{key}": value for key, value in accelerator.tags.items()},
+            **context,
+        }
+        try:
+            if principal.account != accelerator.account:
+                raise NotFoundError(f"There is no accelerator {accelerator.id!r}.")
+            self._access.authorise(principal, CONNECT, arn, about)
+            if principal.instance_id not in {None, accelerator.instance_id}:
+                raise AccessDeniedError(
+                    "Unable to authenticate with accelerator: it belongs to another instance.",
+                    next_step="Use the credentials of the instance that it is attached to.",
+                )
+            if principal.instance_id is not None:
+                self._check_instance(principal.instance_id)
+        except AccessDeniedError as error:
+            raise error.with_context(accelerator_id=accelerator.id) from None
+
+    def _check_instance(self, instance_id: str) -> None:
+        instance = self._store.instances.get(instance_id)
+        if instance is None or instance.state != records.RUNNING:
+            state = "gone" if instance is None else instance.state
+            raise AccessDeniedError(
+                f"Unable to authenticate with accelerator: the instance {instance_id} is {state}.",
+                next_step="Start it again (ei start).",
+            )
+        obstacles = [each for each in self._network.obstacles(instance) if each.blocking]
+        if obstacles:
+            raise AccessDeniedError(
+                "Unable to authenticate with accelerator: "
+                + "; ".join(each.message.rstrip(".") for each in obstacles)
+                + ".",
+                next_step=" ".join(each.fix for each in obstacles),
+            )
+
+    def _use(self, nonce: str) -> None:
+        if not _NONCE.fullmatch(nonce):
+            raise AuthenticationError(
+                "Unable to authenticate with accelerator: Connect needs a nonce of its own.",
+                next_step="Send the signed header X-Amz-Ei-Nonce with 16 to 64 random letters"
+                " and digits.",
+            )
+        try:
+            # As long as a signature may be old or ahead of this clock.
+            expires = self._clock.time() + 2 * sigv4.MAX_SKEW
+            self._store.nonces.add(Nonce(id=nonce, expires_at=expires))
+        except ConflictError:
+            raise AuthenticationError(
+                "Unable to authenticate with accelerator: this signed request was used before.",
+                next_step="Sign a new one, with a new X-Amz-Ei-Nonce.",
+            ) from None
+
+    def _right(
+        self, principal: Principal, accelerator: Accelerator, expires: float, context: Context
+    ) -> str:
+        columns = self._store.rights.columns
+        known = self._store.rights.first(
+            columns.accelerator_id == accelerator.id,
+            columns.access_key_id == principal.key.id,
+            ~columns.revoked,
+        )
+        if known is None:
+            known = Right(
+                id=secrets.token_hex(8),
+                accelerator_id=accelerator.id,
+                access_key_id=principal.key.id,
+                principal=principal.arn,
+                context=context,
+                expires_at=expires,
+                revoked=False,
+            )
+            self._store.rights.add(known)
+        elif expires > known.expires_at:
+            self._store.rights.change(columns.id == known.id, expires_at=expires)
+        return known.id
+
+    def _withdraw(self) -> set[str]:
+        """Mark the rights that do not hold any more; the accelerators that they were for."""
+        columns = self._store.rights.columns
+        withdrawn = set()
+        live = self._store.rights.where(~columns.revoked, columns.expires_at > self._clock.time())
+        for right in live:
+            if not self._still_holds(right):
+                self._store.rights.change(columns.id == right.id, revoked=True)
+                withdrawn.add(right.accelerator_id)
+        return withdrawn
+
+    def _still_holds(self, right: Right) -> bool:
+        key = self._store.keys.get(right.access_key_id)
+        accelerator = self._store.accelerators.get(right.accelerator_id)
+        if accelerator is None:
+            # With it every token for it has ended.
+            return True
+        # Credentials that expired in the meantime were good when the token was given.
+        if key is None or key.status != records.ACTIVE:
+            return False
+        try:
+            self._check(principal_of(key), accelerator, right.context)
+        except (AccessDeniedError, NotFoundError):
+            return False
+        return True

@@ -1,0 +1,53 @@
+"""Names of this pool's things as AWS writes them, and new ids."""
+
+from __future__ import annotations
+
+import secrets
+
+PARTITION = "aws"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+def accelerator_arn(region: str, account: str, accelerator_id: str) -> str:
+    return (
+        f"arn:{PARTITION}:elastic-inference:{region}:{account}"
+        f":elastic-inference-accelerator/{accelerator_id}"
+    )
+
+
+def instance_arn(region: str, account: str, instance_id: str) -> str:
+    return f"arn:{PARTITION}:ec2:{region}:{account}:instance/{instance_id}"
+
+
+def owner_arn(account: str) -> str:
+    return f"arn:{PARTITION}:iam::{account}:root"
+
+
+def user_arn(account: str, name: str) -> str:
+    return f"arn:{PARTITION}:iam::{account}:user/{name}"
+
+
+def role_arn(account: str, name: str) -> str:
+    return f"arn:{PARTITION}:iam::{account}:role/{name}"
+
+
+def session_arn(account: str, role: str, session: str) -> str:
+    return f"arn:{PARTITION}:sts::{account}:assumed-role/{role}/{session}"
+
+
+def policy_arn(account: str, name: str) -> str:
+    return f"arn:{PARTITION}:iam::{account}:policy/{name}"
+
+
+def new_id(prefix: str) -> str:
+    """An id as EC2 has them: a prefix and 17 hexadecimal digits."""
+    return f"{prefix}-{secrets.token_hex(9)[:17]}"
+
+
+def new_accelerator_id() -> str:
+    return f"eia-{secrets.token_hex(16)}"
+
+
+def new_unique_id(prefix: str) -> str:
+    """An id as IAM has them: four letters and 17 more letters and digits."""
+    return prefix + "".join(secrets.choice(_LETTERS) for _ in range(17))

@@ -1,0 +1,142 @@
+"""What the control plane does by itself: end leases, try again, take notes, look after health."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from elastic_inference.control import records
+from elastic_inference.control.lifecycle import Lifecycle
+from elastic_inference.control.records import Instance
+from elastic_inference.errors import ElasticInferenceError
+
+if TYPE_CHECKING:
+    from elastic_inference.control.plane import ControlPlane
+
+_log = logging.getLogger(__name__)
+# Who wakes up so much too late was stopped itself, and could not hear anybody.
+_LATE = 0.5
+# Between two tries to end an instance.
+_PAUSE = 5.0
+_PURGE = 60.0
+
+
+class Watch:
+    """One thread that keeps promises nobody waits for."""
+
+    def __init__(self, plane: ControlPlane, lifecycle: Lifecycle) -> None:
+        self._plane = plane
+        self._lifecycle = lifecycle
+        self._changed = threading.Condition()
+        # Monotonic times: when a silent instance ends, and when something is tried again.
+        self._leases: dict[str, float] = {}
+        self._retries: dict[str, float] = {}
+        self._next_note = 0.0
+        self._next_purge = 0.0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self, running: Sequence[Instance]) -> None:
+        for instance in running:
+            self.renew(instance)
+        for instance_id in self._lifecycle.unsettled():
+            self.retry(instance_id)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Once or more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def renew(self, instance: Instance) -> None:
+        """Begin an instance's lease anew, if it has one."""
+        with self._changed:
+            if instance.lease_seconds is not None:
+                self._leases[instance.id] = time.monotonic() + instance.lease_seconds
+                self._changed.notify_all()
+
+    def forget(self, instance_id: str) -> None:
+        """It is being ended: its lease does not matter any more."""
+        with self._changed:
+            self._leases.pop(instance_id, None)
+
+    def retry(self, instance_id: str) -> None:
+        """Settle an instance in a while."""
+        with self._changed:
+            self._retries[instance_id] = time.monotonic() + _PAUSE
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        asleep, due = 0.0, math.inf
+        while True:
+            with self._changed:
+                if self._closed:
+                    return
+                now = time.monotonic()
+                if now - due > _LATE:
+                    for name in self._leases:
+                        self._leases[name] += now - asleep
+                silent = self._take(self._leases, now)
+                again = self._take(self._retries, now)
+                notes = now >= self._next_note
+                if not (silent or again or notes):
+                    asleep = now
+                    due = min([*self._leases.values(), *self._retries.values(), self._next_note])
+                    self._changed.wait(max(0.0, due - now))
+                    continue
+                asleep, due = now, math.inf
+            self._work(silent, again, notes=notes)
+
+    @staticmethod
+    def _take(times: dict[str, float], now: float) -> list[str]:
+        due = [name for name, at in times.items() if at <= now]
+        for name in due:
+            del times[name]
+        return due
+
+    def _work(self, silent: Sequence[str], again: Sequence[str], *, notes: bool) -> None:
+        for instance_id in silent:
+            _log.warning("%s has been silent for its whole lease and is ended", instance_id)
+            self._guarded(instance_id, lambda of=instance_id: self._plane.terminate(of))  # type: ignore[misc]  # bound now
+        for instance_id in again:
+            self._guarded(instance_id, lambda of=instance_id: self._lifecycle.settle(of))  # type: ignore[misc]  # bound now
+        if notes:
+            self._next_note = time.monotonic() + self._plane.settings.meter_interval
+            self._guarded("", self._take_notes)
+
+    def _guarded(self, instance_id: str, act: Callable[[], object]) -> None:
+        """Without this thread no lease would ever end again."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - see above
+            if not isinstance(error, ElasticInferenceError):
+                _log.exception("The control plane's watch failed and goes on")
+            elif instance_id:
+                _log.warning("%s is not settled and will be tried again: %s", instance_id, error)
+            else:
+                _log.warning("%s", error)
+            if instance_id and self._is_there(instance_id):
+                self.retry(instance_id)
+
+    def _is_there(self, instance_id: str) -> bool:
+        try:
+            instance = self._plane.store.instances.get(instance_id)
+        except ElasticInferenceError:
+            return True
+        return instance is not None and instance.state != records.TERMINATED
+
+    def _take_notes(self) -> None:
+        self._plane.health.agree()
+        self._plane.meter.note()
+        if time.monotonic() >= self._next_purge:
+            self._next_purge = time.monotonic() + _PURGE
+            self._plane.connections.forget_expired()
+            self._plane.access.forget_expired()
+            self._plane.note_nodes()
