@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import stat
 import sys
 
@@ -39,6 +40,7 @@ class _Wanted:
         self.network = ""
         self.cwd = "/"
         self.umask = 0o077
+        self.processes = 0
         self.death_signal = 0
         self.parent = 0
         for word in words:
@@ -49,7 +51,7 @@ class _Wanted:
                 self.groups.append(int(value))
             elif key in ("network", "cwd"):
                 setattr(self, key, value)
-            elif key in ("uid", "gid", "umask", "death_signal", "parent"):
+            elif key in ("uid", "gid", "umask", "processes", "death_signal", "parent"):
                 setattr(self, key, int(value))
             else:
                 raise _StartError(f"{word!r} is not known")
@@ -184,6 +186,10 @@ def _follow(path: str, links: dict[str, str]) -> str:
 
 def _drop(kernel: _Kernel, wanted: _Wanted) -> None:
     kernel.leave_keyring()
+    if wanted.processes:
+        _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+        limit = wanted.processes if most == resource.RLIM_INFINITY else min(wanted.processes, most)
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     os.setgroups(wanted.groups)
     os.setresgid(wanted.gid, wanted.gid, wanted.gid)
     os.setresuid(wanted.uid, wanted.uid, wanted.uid)

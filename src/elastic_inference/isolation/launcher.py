@@ -30,6 +30,7 @@ def command(
     network: str | None = None,
     cwd: str | Path | None = None,
     umask: int = 0o077,
+    processes: int = 4096,
     death_signal: int = 0,
 ) -> list[str]:
     """What root has to run so that it becomes `argv` with the rights of `uid` alone.
@@ -47,6 +48,7 @@ def command(
         expose: existing paths, absolute.
         network: a network namespace's name in /run/netns; None: the caller's.
         cwd: the directory in which it begins; None: the root directory.
+        processes: how many processes and threads `uid` may have at one time; 0: no limit.
         death_signal: sent to it when the thread that starts it ends; 0: none.
 
     Raises:
@@ -63,9 +65,9 @@ def command(
         raise ValueError("the program's words must not be empty or have NUL in them")
     if network is not None and not _NETWORK.fullmatch(network):
         raise ValueError(f"{network[:80]!r} is not the name of a network namespace")
-    if not 0 <= umask <= 0o777 or not 0 <= death_signal <= 64:
-        raise ValueError("umask or death_signal is out of range")
-    words = [f"uid={uid}", f"gid={gid}", f"umask={umask}"]
+    if not 0 <= umask <= 0o777 or not 0 <= death_signal <= 64 or not 0 <= processes < 2**31:
+        raise ValueError("umask, processes or death_signal is out of range")
+    words = [f"uid={uid}", f"gid={gid}", f"umask={umask}", f"processes={processes}"]
     words += [f"groups={number}" for number in groups]
     words += [f"expose={path}" for path in dict.fromkeys(exposed)]
     words += [] if network is None else [f"network={network}"]

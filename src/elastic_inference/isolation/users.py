@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -122,18 +123,29 @@ def end_all(uid: int) -> None:
     """
     if not owns(uid):
         raise ValueError(f"{uid} is not a user of an accelerator or instance")
-    words = [sys.executable, "-I", "-S", "-c", _END, str(uid), str(new_uid())]
     deadline = time.monotonic() + _END_TIMEOUT
+    while why := _kill(uid):
+        if time.monotonic() > deadline:
+            _log.warning("The processes of user %d cannot be ended: %s", uid, why)
+            return
+        # It may be their number that leaves no room for one more process.
+        for pid in _processes_of(uid):
+            _ends(pid, uid, 0.0)
+    for pid in _processes_of(uid):
+        if not _ends(pid, uid, deadline):
+            _log.warning("Process %d of user %d was killed and does not end", pid, uid)
+
+
+def _kill(uid: int) -> str:
+    """Signal all processes of a user at once; why that cannot be done, or ""."""
+    words = [sys.executable, "-I", "-S", "-c", _END, str(uid), str(new_uid())]
     try:
         subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_END_TIMEOUT
         )
     except (OSError, subprocess.SubprocessError) as error:
-        _log.warning("The processes of user %d cannot be ended: %s", uid, error)
-        return
-    for pid in _processes_of(uid):
-        if not _ends(pid, uid, deadline):
-            _log.warning("Process %d of user %d was killed and does not end", pid, uid)
+        return str(error)
+    return ""
 
 
 def is_of(pid: int, uid: int) -> bool:
@@ -142,6 +154,7 @@ def is_of(pid: int, uid: int) -> bool:
 
 
 def _ends(pid: int, uid: int, deadline: float) -> bool:
+    """Kill a process, if it is that user's, and see whether it ends in time."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -150,6 +163,8 @@ def _ends(pid: int, uid: int, deadline: float) -> bool:
         # The number may be another's by now, before the descriptor was taken.
         if uid not in _status(pid):
             return True
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
