@@ -40,6 +40,7 @@ def nvml(count: int = 2, *, driver: bool = True, names: Any = b"NVIDIA L4") -> A
         NVMLError=NVMLError,
         nvmlInit=init,
         nvmlShutdown=lambda: calls.append("shutdown"),
+        nvmlSystemGetDriverVersion=lambda: b"570.86",
         nvmlDeviceGetCount=lambda: count,
         nvmlDeviceGetHandleByIndex=by_index,
         nvmlDeviceGetName=lambda _: names,

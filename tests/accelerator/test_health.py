@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 
+import numpy as np
 import pytest
 
 from elastic_inference.accelerator.engines._errors import load_error, run_error
@@ -13,7 +14,8 @@ from elastic_inference.accelerator.engines.onnxruntime import OnnxRuntimeEngine
 from elastic_inference.accelerator.health import HealthCheck
 from elastic_inference.errors import AcceleratorOutOfMemoryError, InternalError
 from tests.accelerator.engines import engine
-from tests.accelerator.http_client import Wire
+from tests.accelerator.http_client import Wire, infer, load
+from tests.client.models import slow
 from tests.processes import AcceleratorProcess
 
 __all__ = ["engine"]
@@ -21,6 +23,8 @@ __all__ = ["engine"]
 PATH = "/v2/elastic-inference/health"
 WELL = {"live": True, "inference": "ok", "device": "ok"}
 PATIENCE = 60.0
+# Rounds that take long enough for some checks.
+_LONG = 30_000
 _ILLEGAL = (
     "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running MatMul node. "
     "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=h"
@@ -143,3 +147,22 @@ class TestDevice:
     )
     def test_errors_of_one_request(self, text: str) -> None:
         assert not isinstance(run_error(RuntimeError(text)), DeviceFailedError)
+
+
+def test_a_busy_accelerator_is_well(accelerator: AcceleratorProcess) -> None:
+    load(accelerator, "long", slow(_LONG))
+    square = np.eye(24, dtype=np.float32)
+    done = threading.Event()
+
+    def run() -> None:
+        with Wire(accelerator) as wire:
+            infer(wire, "long", square)
+        done.set()
+
+    running = threading.Thread(target=run)
+    running.start()
+    with Wire(accelerator, unix=True) as wire:
+        while not done.is_set():
+            status, _, body = wire.request("GET", PATH, token=None)
+            assert (status, json.loads(body)) == (200, WELL)
+    running.join()

@@ -41,6 +41,7 @@ SETTINGS = {
     "EI_MAX_PENDING": "40",
     "EI_MAX_STORE": "48MiB",
     "EI_NODE_MEMORY": "64GiB",
+    "EI_VIRTUAL_TFLOPS": "64",
     "EI_TIMEOUT": "30s",
     "EI_RECOVERY_TIMEOUT": "30s",
     "EI_CONTROL_GRACE": "120s",

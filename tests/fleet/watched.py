@@ -28,7 +28,7 @@ class Watched:
         self.fleet: Fleet = LocalFleet(
             directory / "run",
             directory / "accounts",
-            settings=PoolSettings(health_interval=0.1, **settings),  # type: ignore[arg-type]  # by name
+            settings=PoolSettings(home=directory, health_interval=0.1, **settings),  # type: ignore[arg-type]  # by name
             limits=Limits(control_grace=PATIENCE),
             outlive=outlive,
         )

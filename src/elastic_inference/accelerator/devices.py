@@ -30,6 +30,7 @@ class Device:
         memory_bytes: all memory of the device.
         cores: CPU cores that this process may use; 0 for a GPU.
         uuid: NVIDIA's, or "".
+        driver: its version, or "".
     """
 
     id: str
@@ -38,6 +39,7 @@ class Device:
     memory_bytes: int
     cores: int = 0
     uuid: str = ""
+    driver: str = ""
 
 
 def discover(nvml: Any = None) -> tuple[Device, ...]:
@@ -170,7 +172,10 @@ def _gpus(nvml: Any) -> Iterator[Device]:
     if nvml is None:
         return
     with _session(nvml) as usable:
-        for index in range(nvml.nvmlDeviceGetCount() if usable else 0):
+        if not usable:
+            return
+        driver = _text(nvml.nvmlSystemGetDriverVersion())
+        for index in range(nvml.nvmlDeviceGetCount()):
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             yield Device(
                 f"cuda:{index}",
@@ -178,6 +183,7 @@ def _gpus(nvml: Any) -> Iterator[Device]:
                 _text(nvml.nvmlDeviceGetName(handle)),
                 int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
                 uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+                driver=driver,
             )
 
 

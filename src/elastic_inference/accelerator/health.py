@@ -52,13 +52,14 @@ class HealthCheck:
     ) -> None:
         self._check = check
         self._busy = busy
-        self._thread_started = thread_started
         self._patience = patience
         self._clock = clock
         self._device = OK
         self._lock = threading.Lock()
         self._runs: queue.SimpleQueue[_Run] = queue.SimpleQueue()
         self._last: _Run | None = None
+        threading.Thread(target=self._work, name="health", daemon=True).start()
+        thread_started()
 
     def device_failed(self, why: str) -> None:
         """The device is of no use to this process any more; the first reason is kept."""
@@ -77,10 +78,7 @@ class HealthCheck:
 
     def _infer(self) -> str:
         """Why the tiny inference failed; "" if it did not."""
-        try:
-            run = self._begin()
-        except RuntimeError as error:
-            return f"it cannot be run: {error}"
+        run = self._begin()
         if run.done.wait(self._patience):
             return run.error
         late = self._clock() - run.began
@@ -91,10 +89,6 @@ class HealthCheck:
     def _begin(self) -> _Run:
         """A run that has just begun, or one that has not ended yet."""
         with self._lock:
-            if self._last is None:
-                thread = threading.Thread(target=self._work, name="health", daemon=True)
-                thread.start()
-                self._thread_started()
             if self._last is None or self._last.done.is_set():
                 self._last = _Run(self._clock())
                 self._runs.put(self._last)

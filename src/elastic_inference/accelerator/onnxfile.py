@@ -147,9 +147,9 @@ def identity_model(domain: str, version: int) -> bytes:
     return _one_node("Identity", (b"x",), (1,), {"": 13, domain: version})
 
 
-def square_model() -> bytes:
-    """A model of one node, `y = MatMul(x, x)` on `FP32[2, 2]`."""
-    return _one_node("MatMul", (b"x", b"x"), (2, 2), {"": 13})
+def square_model(size: int = 2) -> bytes:
+    """A model of one node, `y = MatMul(x, x)` on `FP32[size, size]`."""
+    return _one_node("MatMul", (b"x", b"x"), (size, size), {"": 13})
 
 
 def _one_node(

@@ -25,7 +25,8 @@ from elastic_inference.fleet.base import (
 from elastic_inference.fleet.bytecode import prepare_bytecode
 from elastic_inference.fleet.heartbeat import last_beat
 from elastic_inference.fleet.lock import end_owner
-from elastic_inference.fleet.node import Node
+from elastic_inference.fleet.measurements import Measurements
+from elastic_inference.fleet.node import Node, usable_devices
 from elastic_inference.fleet.resident import Resident, Ways, check_socket_path
 from elastic_inference.fleet.supervisor import Supervisor
 from elastic_inference.isolation import files, users
@@ -62,7 +63,8 @@ class LocalFleet:
         check_socket_path(directory / ("0" * 12))
         self._directory = directory
         self._accounts = accounts
-        self._node = Node(settings)
+        self._measurements = Measurements(settings.home.expanduser())
+        self._node = self._measured_node(settings)
         self._lifeline = None if outlive else os.pipe()
         self._ways = Ways(
             limits=limits,
@@ -154,6 +156,8 @@ class LocalFleet:
         return last_beat(self._directory / placement.place, self._boot_id)
 
     def nodes(self) -> tuple[NodeReport, ...]:
+        # Whoever asks again a moment later sees what a processor really has.
+        self._measurements.begin(self._node.devices)
         return (self._node.report(),)
 
     def stop(self, accelerator_ids: Sequence[str], grace: float) -> None:
@@ -210,12 +214,21 @@ class LocalFleet:
 
     def close(self) -> None:
         self._supervisor.close()
+        self._measurements.close()
         if self._lifeline is not None:
             for descriptor in self._lifeline:
                 os.close(descriptor)
             self._lifeline = None
         for resident in self._residents.values():
             resident.let_go()
+
+    def _measured_node(self, settings: PoolSettings) -> Node:
+        devices = usable_devices()
+        for device in devices:
+            # A GPU is cut by what it has; a processor's TFLOPS are declared.
+            if device.kind == "cuda" and settings.gpu_tflops is None:
+                self._measurements.get(device)
+        return Node(settings, devices, self._measurements.known)
 
     def _resident(self, order: Order) -> Resident:
         with self._lock:
