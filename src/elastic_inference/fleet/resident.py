@@ -21,7 +21,7 @@ from elastic_inference.errors import (
     InvalidRequestError,
     UnavailableError,
 )
-from elastic_inference.fleet import process
+from elastic_inference.fleet import mps, process
 from elastic_inference.fleet.base import Health, Order, Placement, Status
 from elastic_inference.fleet.control_connection import ControlConnection
 from elastic_inference.fleet.lock import end_owner
@@ -307,7 +307,8 @@ class Resident:
         self.directory.mkdir(mode=0o700, exist_ok=True)
         self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (uid := self.order.placement.uid) is not None:
-            # Clients of other users pass through it to the socket, and see nothing else.
+            # Clients of other users pass through both to the socket, and see nothing else.
+            self.directory.parent.chmod(0o711)
             files.own(self.directory, uid, 0o711 if self.order.clients else 0o700)
         self._write_certificate()
         for name in ("data.sock", "handover.sock"):
@@ -375,8 +376,7 @@ def device_environment(order: Order) -> Mapping[str, str]:
         # CUDA then counts the cards as NVML does, which found them.
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
-    pipes = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # noqa: S108 - MPS's own default
-    if (pipes / "control").exists():
+    if mps.is_running():
         share["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(placement.percentage)
         share["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"0={order.accelerator_type.memory_mib}M"
     return share
