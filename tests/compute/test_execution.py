@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from elastic_inference.compute import exec_client, execution
+from elastic_inference.compute import exec_client, execution, stream
 from elastic_inference.control.certificates import Authority
 from elastic_inference.errors import UnavailableError
 from elastic_inference.protocol.exec_stream import (
@@ -239,3 +239,38 @@ def test_an_error_of_the_instance_is_told() -> None:
         pytest.raises(UnavailableError, match="it is being stopped"),
     ):
         exec_client.run(connection, stdin=nothing.fileno())
+
+
+def test_each_end_tells_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_PING_EVERY", 0.01)
+    with connected(serve("sleep", "1000")) as connection:
+        assert next(frames(connection)).kind is Kind.PING
+
+
+def test_a_silent_client_s_command_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_PING_EVERY", 0.01)
+    monkeypatch.setattr(stream, "_SILENCE", 0.1)
+    with connected(serve("sh", "-c", "echo $$; exec sleep 1000")) as connection:
+        coming = frames(connection)
+        pid = int(next(each for each in coming if each.kind is Kind.STDOUT).payload)
+        # To the end of the connection, which is the server's doing.
+        assert {each.kind for each in coming} <= {Kind.PING}
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_what_came_with_the_answer_counts() -> None:
+    data = encode(Kind.STDOUT, b"early ") + encode_numbers(Kind.EXIT, 4)
+    back, out = os.pipe()
+    with Path("/dev/null").open("rb") as nothing, connected(lambda _: None) as connection:
+        status = exec_client.run(connection, stdin=nothing.fileno(), stdout=out, early=data)
+    os.close(out)
+    with os.fdopen(back, "rb") as pipe:
+        assert (status, pipe.read()) == (4, b"early ")
+
+
+def test_a_command_in_a_path_that_may_not_be_entered_is_not_found(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.write_text("no folder")
+    code, _, said = run(serve("no-such-command", environment={"PATH": f"{closed}:/usr/bin"}))
+    assert (code, said) == (127, b"ei: no-such-command: command not found\n")

@@ -192,6 +192,24 @@ def test_a_hello_that_comes_byte_by_byte_arrives(recorder: tuple[Recorder, Endpo
         assert record.arrived.acquire(timeout=PATIENCE)
 
 
+def test_more_listeners_come_and_go(recorder: tuple[Recorder, Endpoint]) -> None:
+    record, endpoint = recorder
+    listener = listen("127.0.0.1:0")
+    address = listener.getsockname()
+    close = endpoint.add(listener)
+    context = ssl.create_default_context()
+    with (
+        socket.create_connection(address, PATIENCE) as connection,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+    ):
+        context.wrap_socket(connection, server_hostname="pool.example")
+    assert record.arrived.acquire(timeout=PATIENCE)
+    close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, PATIENCE)
+    close()
+
+
 @pytest.mark.parametrize("bad", ["", "8443", "localhost:1", "127.0.0.1:x", "127.0.0.1:99999"])
 def test_addresses_that_are_none_are_refused(bad: str) -> None:
     with pytest.raises(InvalidRequestError, match="Cannot listen"):

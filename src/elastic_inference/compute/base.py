@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -104,16 +104,17 @@ class ExecRequest:
 
 
 class Compute(Protocol):
-    """A provider of instances: places to run commands.
+    """A provider of instances: places to run commands."""
 
-    Attributes:
-        isolated: commands of an instance have no rights of the pool's, so that they may come
-            through the API.
-        why_not: why they have, "" where they have not.
-    """
+    @property
+    def isolated(self) -> bool:
+        """Whether commands of an instance have no rights of the pool's, so that they may come
+        through the API.
+        """
 
-    isolated: bool
-    why_not: str
+    @property
+    def why_not(self) -> str:
+        """Why they have, "" where they have not."""
 
     def open(self, instance_id: str, place: Mapping[str, Any] | None = None) -> Place:
         """Make the instance's place, or open that of before with all that runs in it."""
@@ -127,8 +128,17 @@ class Compute(Protocol):
     def check(self, instance_id: str) -> None:
         """Raise what `execute` would raise before the command runs."""
 
-    def execute(self, instance_id: str, request: ExecRequest, connection: socket.socket) -> None:
+    def execute(
+        self,
+        instance_id: str,
+        request: ExecRequest,
+        connection: socket.socket,
+        early: bytes = b"",
+    ) -> None:
         """Run a command over `connection` until it, or the connection, has ended.
+
+        Args:
+            early: what was received of the frames already.
 
         Raises:
             AccessDeniedError: this pool runs no commands for others.
@@ -174,7 +184,7 @@ def check_user_data(text: str) -> None:
 
 
 def _texts(value: Any) -> bool:
-    return isinstance(value, Sequence) and all(
+    return isinstance(value, list | tuple) and all(
         isinstance(each, str) and "\0" not in each for each in value
     )
 

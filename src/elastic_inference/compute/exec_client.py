@@ -45,6 +45,7 @@ def run(
     stdin: int = 0,
     stdout: int = 1,
     stderr: int = 2,
+    early: bytes = b"",
 ) -> int:
     """Connect the descriptors with the command at the other end until it has ended.
 
@@ -53,6 +54,7 @@ def run(
     Args:
         connection: what comes after the answer "101"; the caller closes it.
         tty: the command has a terminal; if `stdin` is one, it is raw meanwhile.
+        early: what was received behind that answer already.
 
     Returns:
         The command's exit status, or 128 + SIGPIPE if nobody takes its output.
@@ -65,20 +67,21 @@ def run(
         woken = undo.enter_context(_signals(signals, resize=tty))
         if tty and os.isatty(stdin):
             undo.enter_context(_raw(stdin))
-        return _Client(connection, stdin, stdout, stderr, signals, woken).run()
+        stream = Stream(connection, early)
+        return _Client(stream, stdin, stdout, stderr, signals, woken).run()
 
 
 class _Client:
     def __init__(
         self,
-        connection: socket.socket,
+        stream: Stream,
         stdin: int,
         stdout: int,
         stderr: int,
         signals: deque[int],
         woken: int,
     ) -> None:
-        self._stream = Stream(connection)
+        self._stream = stream
         self._stdin = stdin
         self._credit = INPUT_WINDOW
         self._outputs = {Kind.STDOUT: _Output(stdout), Kind.STDERR: _Output(stderr)}

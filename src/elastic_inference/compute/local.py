@@ -9,26 +9,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from elastic_inference.compute import execution, network
 from elastic_inference.compute.base import ExecRequest, Place, check_user_data
-from elastic_inference.compute.document import InstanceDocument
 from elastic_inference.compute.home import Home
-from elastic_inference.compute.metadata import ADDRESS, MetadataService
+from elastic_inference.compute.links import DocumentOf, Links, OpenEndpoint
+from elastic_inference.compute.metadata import MetadataService
 from elastic_inference.compute.stream import Stream
 from elastic_inference.errors import (
     AccessDeniedError,
-    ConfigurationError,
     ConflictError,
     ElasticInferenceError,
     NotFoundError,
@@ -42,9 +39,6 @@ _log = logging.getLogger(__name__)
 _KEPT = ("LANG", "TZ")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o022
-
-DocumentOf = Callable[[str], InstanceDocument | None]
-OpenEndpoint = Callable[[socket.socket], Callable[[], None]]
 
 
 @dataclass(slots=True)
@@ -73,9 +67,6 @@ class LocalCompute:
         endpoint: the pool's URL, which holds inside every instance.
         ca: PEM file of the pool's authority.
         expose: further paths that instances' commands can reach, if their modes allow it.
-
-    Raises:
-        ConfigurationError: the settings ask for namespaces, and there can be none.
     """
 
     def __init__(
@@ -91,15 +82,13 @@ class LocalCompute:
         expose: tuple[Path, ...] = (),
     ) -> None:
         self._directory = directory
-        self._document_of = document_of
-        self._open_endpoint = open_endpoint
+        self._links = Links(settings.instance_network, document_of, open_endpoint, endpoint)
         self._endpoint = endpoint
         self._ca = ca
         self._region = region
         self._expose = expose
         self._instances: dict[str, _Instance] = {}
         self._lock = threading.Lock()
-        self._asked_network = settings.instance_network
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
@@ -117,12 +106,14 @@ class LocalCompute:
 
         Raises:
             UnavailableError: the system does not give what it needs.
+            ConfigurationError: the settings ask for namespaces, and there can be none.
         """
         with self._lock:
             known = self._instances.get(instance_id)
+            taken = {each.place.uid for each in self._instances.values()}
         if known is not None:
             return known.place
-        wanted = Place.of(place) if place is not None else self._new_place(instance_id)
+        wanted = Place.of(place) if place else self._links.new_place(instance_id, taken)
         home = Home(self._directory / instance_id, wanted.uid)
         try:
             home.make(wanted.to_dict(), self._ca)
@@ -132,7 +123,7 @@ class LocalCompute:
                 next_step=f"Make room in {self._directory}.",
             ) from error
         with contextlib.ExitStack() as undo:
-            metadata, now = self._connect(instance_id, wanted, undo)
+            metadata, now = self._links.join(instance_id, wanted, undo)
             home.keep(now.to_dict())
             instance = _Instance(instance_id, now, home, metadata, undo.pop_all())
         with self._lock:
@@ -220,8 +211,17 @@ class LocalCompute:
                 next_step=f"Stop and start it (ei stop {instance_id}).",
             )
 
-    def execute(self, instance_id: str, request: ExecRequest, connection: socket.socket) -> None:
+    def execute(
+        self,
+        instance_id: str,
+        request: ExecRequest,
+        connection: socket.socket,
+        early: bytes = b"",
+    ) -> None:
         """Run a command over `connection` until it, or the connection, has ended.
+
+        Args:
+            early: what was received of the frames already.
 
         Raises:
             AccessDeniedError: this pool runs no commands for others.
@@ -229,7 +229,7 @@ class LocalCompute:
         """
         self.check(instance_id)
         instance = self._instance(instance_id)
-        stream = Stream(connection)
+        stream = Stream(connection, early)
         try:
             with self._starting(instance):
                 run = execution.Execution(
@@ -255,7 +255,7 @@ class LocalCompute:
         with self._lock:
             instance = self._instances.get(instance_id)
         uid = None if instance is None else instance.place.uid
-        return 0 if uid is None else _processes_of(uid)
+        return 0 if uid is None else processes_of(uid)
 
     def stop(self, instance_id: str) -> None:
         """End all that runs; files stay. Nothing where it is not open."""
@@ -271,7 +271,8 @@ class LocalCompute:
         if instance.place.uid is not None:
             users.end_all(instance.place.uid)
         instance.undo.close()
-        self._remove_network(instance.place.network)
+        if instance.place.network is not None:
+            network.remove(instance.place.network)
 
     def close_instance(self, instance_id: str) -> None:
         """Stop it and remove all that it had, open or not."""
@@ -304,60 +305,6 @@ class LocalCompute:
                 next_step="See `ei describe instances`.",
             )
         return instance
-
-    def _new_place(self, instance_id: str) -> Place:
-        isolated = self.isolated
-        why = network.why_not()
-        if self._asked_network == "namespace" and (why or not isolated):
-            raise ConfigurationError(
-                f"An instance cannot have a network namespace: {why or self.why_not}.",
-                next_step="EI_INSTANCE_NETWORK=auto takes the machine's network then.",
-            )
-        spaced = isolated and not why and self._asked_network != "host"
-        with self._lock:
-            taken = {each.place.uid for each in self._instances.values()}
-        uid = users.new_uid() if isolated else None
-        while uid is not None and uid in taken:
-            uid = users.new_uid()
-        return Place(
-            uid=uid,
-            network=network.name_of(instance_id) if spaced else None,
-            port=None,
-            secret=secrets.token_hex(32),
-        )
-
-    def _connect(
-        self, instance_id: str, place: Place, undo: contextlib.ExitStack
-    ) -> tuple[MetadataService, Place]:
-        """Serve its metadata and, in a namespace, its way to the pool."""
-        if place.network is not None:
-            try:
-                return self._connect_inside(instance_id, place.network, place.secret, undo), place
-            except UnavailableError as error:
-                if self._asked_network == "namespace":
-                    raise
-                _log.warning("%s shares the machine's network: %s", instance_id, error.message)
-                self._remove_network(place.network)
-        metadata = MetadataService(
-            lambda: self._document_of(instance_id), secret=place.secret, port=place.port or 0
-        )
-        undo.callback(metadata.close)
-        return metadata, Place(place.uid, None, metadata.port, place.secret)
-
-    def _connect_inside(
-        self, instance_id: str, name: str, secret: str, undo: contextlib.ExitStack
-    ) -> MetadataService:
-        url = urlsplit(self._endpoint)
-        host, port = url.hostname or "127.0.0.1", url.port or 443
-        own = [] if host in {"127.0.0.1", "::1"} else [host]
-        network.make(name, [ADDRESS, *own])
-        at_metadata, at_endpoint = network.listen(name, [(ADDRESS, 80), (host, port)])
-        metadata = MetadataService(
-            lambda: self._document_of(instance_id), secret=secret, listener=at_metadata
-        )
-        undo.callback(metadata.close)
-        undo.callback(self._open_endpoint(at_endpoint))
-        return metadata
 
     @contextlib.contextmanager
     def _starting(self, instance: _Instance) -> Iterator[None]:
@@ -395,19 +342,23 @@ class LocalCompute:
             place = Place.of(document)
             if place.uid is not None and self.isolated:
                 users.end_all(place.uid)
-            self._remove_network(place.network)
+            if place.network is not None:
+                network.remove(place.network)
         home.remove()
 
-    def _remove_network(self, name: str | None) -> None:
-        if name is not None:
-            network.remove(name)
 
-
-def _processes_of(uid: int) -> int:
+def processes_of(uid: int) -> int:
+    """How many processes of a user run; those that wait to be reaped do not."""
     count = 0
     with os.scandir("/proc") as entries:
         for entry in entries:
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    count += entry.stat().st_uid == uid
+                    count += entry.stat().st_uid == uid and _runs(Path(entry.path))
     return count
+
+
+def _runs(process: Path) -> bool:
+    # The name before the state may have any character in it.
+    state = (process / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+    return state not in {"Z", "X"}

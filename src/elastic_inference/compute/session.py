@@ -34,7 +34,9 @@ def main() -> int:
     try:
         os.execvpe(command[0], command, session["environment"])  # noqa: S606 - what was asked for
     except OSError as error:
-        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR) or not _is_somewhere(
+            command[0], session["environment"]
+        )
         return _refuse(command[0], error, NOT_FOUND if missing else NOT_EXECUTABLE)
 
 
@@ -43,6 +45,17 @@ def _restore_signals() -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _is_somewhere(command: str, environment: dict[str, str]) -> bool:
+    """Whether a file of that name is where commands are looked for.
+
+    A folder that may not be entered, as root's own in its PATH, counts as one that has none.
+    """
+    if "/" in command:
+        return True
+    folders = os.get_exec_path(environment)
+    return any(os.path.lexists(os.path.join(each, command)) for each in folders)  # noqa: PTH118 - `pathlib` would take longer to load than all the rest
 
 
 def _refuse(what: str, error: OSError, status: int) -> int:

@@ -26,13 +26,17 @@ _SILENCE = 60.0
 class Stream:
     """Frames over a socket, TLS or plain.
 
+    Args:
+        early: what was received of them already.
+
     Attributes:
         paused: the caller reads nothing now.
         ended: nothing comes or goes any more: the peer is gone, or has been silent for long.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, early: bytes = b"") -> None:
         connection.setblocking(False)
+        self._early = early
         self._connection = connection
         self._decoder = Decoder()
         self._waiting = bytearray()
@@ -89,7 +93,8 @@ class Stream:
         """
         self._reading_wants = select.POLLIN
         try:
-            data = self._connection.recv(PIECE)
+            data = self._early or self._connection.recv(PIECE)
+            self._early = b""
         except ssl.SSLWantWriteError:
             self._reading_wants = select.POLLOUT
             return []
@@ -116,11 +121,15 @@ class Stream:
 
     def patience(self) -> float:
         """Milliseconds that a poll may last."""
-        if not self.paused and isinstance(self._connection, ssl.SSLSocket):
-            with contextlib.suppress(OSError, ValueError):
-                if self._connection.pending():
-                    return 0.0
+        if not self.paused and (self._early or self._decrypted()):
+            return 0.0
         return max(0.0, self._last_sent + _PING_EVERY - time.monotonic()) * 1000 + 1
+
+    def _decrypted(self) -> bool:
+        """Whether TLS has something that no poll shows."""
+        with contextlib.suppress(OSError, ValueError):
+            return isinstance(self._connection, ssl.SSLSocket) and self._connection.pending() > 0
+        return False
 
     def beat(self) -> None:
         """Tell the peer that this end lives, where it is time to; notice that it does not."""
