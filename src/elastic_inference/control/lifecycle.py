@@ -200,8 +200,7 @@ class Lifecycle:
         leaving = [each for each in accelerators if each.state == records.DISASSOCIATING]
         if leaving:
             self._end(leaving)
-            with self._store.transaction():
-                self._remove(leaving)
+            self._forget(instance.id, leaving)
         joining = [each for each in accelerators if each.state == records.ASSOCIATING]
         if not joining:
             return
@@ -209,20 +208,22 @@ class Lifecycle:
             self._start(joining)
             with self._store.transaction():
                 self._associate(instance.id)
+                self._note_types(instance.id)
         except BaseException:
             with contextlib.suppress(ElasticInferenceError):
                 self._end(joining)
-                with self._store.transaction():
-                    self._remove(joining)
+                self._forget(instance.id, joining)
             raise
-        finally:
-            self._note_types(instance.id)
+
+    def _forget(self, instance_id: str, accelerators: Sequence[Accelerator]) -> None:
+        with self._store.transaction():
+            self._remove(accelerators)
+            self._note_types(instance_id)
 
     def _note_types(self, instance_id: str) -> None:
-        """What it starts with the next time is what it has now."""
-        with contextlib.suppress(ElasticInferenceError), self._store.transaction():
-            types = [each.type for each in self._store.accelerators_of(instance_id)]
-            self._store.set_instance(instance_id, accelerator_types=types)
+        """In a transaction: what it starts with the next time is what it has now."""
+        types = [each.type for each in self._store.accelerators_of(instance_id)]
+        self._store.set_instance(instance_id, accelerator_types=types)
 
     # -- down -----------------------------------------------------------------------------------
 
