@@ -13,6 +13,7 @@ from typing import Any
 
 from elastic_inference.catalog import AcceleratorType
 from elastic_inference.errors import ElasticInferenceError, NotFoundError
+from elastic_inference.fleet import mps
 from elastic_inference.fleet.base import (
     Health,
     MoveWatcher,
@@ -72,6 +73,7 @@ class LocalFleet:
             lifeline=None if self._lifeline is None else self._lifeline[0],
         )
         self._boot_id = boot_id()
+        self._told_of_mps = False
         self._separate = settings.separate_users == "auto" and _may_separate()
         self._residents: dict[str, Resident] = {}
         # Those whose first start is under way, and what is to be said to those that come.
@@ -84,7 +86,9 @@ class LocalFleet:
 
     def place(self, accelerator_type: AcceleratorType) -> Placement:
         placement = self._node.place(accelerator_type)
-        return replace(placement, uid=users.new_uid()) if self._separate else placement
+        if self._separate and (placement.device == "cpu" or self._gpus_have_many_users()):
+            return replace(placement, uid=users.new_uid())
+        return placement
 
     def release(self, placement: Placement) -> None:
         self._node.release(placement)
@@ -221,6 +225,17 @@ class LocalFleet:
             self._lifeline = None
         for resident in self._residents.values():
             resident.let_go()
+
+    def _gpus_have_many_users(self) -> bool:
+        if not mps.is_running() or mps.serves_many_users():
+            return True
+        if not self._told_of_mps:
+            self._told_of_mps = True
+            log.warning(
+                "Accelerators of GPUs run with root's rights: MPS serves one user at a time"
+                " unless it was started as nvidia-cuda-mps-control -d -multiuser-server"
+            )
+        return False
 
     def _measured_node(self, settings: PoolSettings) -> Node:
         devices = usable_devices()
