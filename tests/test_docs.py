@@ -15,7 +15,7 @@ import pytest
 
 from docs.generate import REFERENCE, render
 from elastic_inference import errors
-from elastic_inference.cli.main import build_parser
+from elastic_inference.cli.parser import build_parser
 from elastic_inference.settings import ClientSettings, Limits, PoolSettings
 
 ROOT = Path(__file__).parent.parent
