@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import attach, latency, memory, shared, startup
+from benchmarks import attach, control, latency, memory, shared, startup
 from benchmarks.harness import Settings, build_floor
 from benchmarks.report import Table, machine, write
 
@@ -27,6 +27,7 @@ SECTIONS: Mapping[str, Section] = {
     "attach": attach.measure,
     "memory": memory.measure,
     "startup": startup.measure,
+    "control": control.measure,
 }
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 

@@ -20,6 +20,7 @@ Context = Mapping[str, str | Sequence[str]]
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 # Connect is what the original's policies allow; a host's own key asks for its document alone.
 CONNECT = "elastic-inference:Connect"
+_DAY = 86400.0
 _OF_HOSTS = frozenset({"elastic-inference:GetInstanceDocument"})
 
 
@@ -109,20 +110,21 @@ class Access:
                 next_step="Get new ones; an instance's metadata service always has some.",
             )
 
-    def holds(self, key: AccessKey) -> bool:
-        """Whether an access key is valid now."""
-        try:
-            self._check_active(key)
-        except AuthenticationError:
-            return False
-        return True
-
     # -- what -----------------------------------------------------------------------------------
 
     def decide(
-        self, principal: Principal, action: str, resource: str, context: Context
+        self,
+        principal: Principal,
+        action: str,
+        resource: str,
+        context: Context,
+        policies: Sequence[Policy] | None = None,
     ) -> Decision | None:
-        """What the policies of a principal say; None where it needs none."""
+        """What the policies of a principal say; None where it needs none.
+
+        Args:
+            policies: the principal's, where they are known; else they are read.
+        """
         key = principal.key
         if key.kind == records.OWNER:
             return None
@@ -134,21 +136,22 @@ class Access:
         )
         if key.kind == records.REGISTERED:
             return Decision(allowed=action in _OF_HOSTS, explicit_deny=False, statement="")
-        return policy.evaluate(self._policies(key), request)
-
-    def allows(self, principal: Principal, action: str, resource: str, context: Context) -> bool:
-        decision = self.decide(principal, action, resource, context)
-        return decision is None or decision.allowed
+        return policy.evaluate(self.policies(key) if policies is None else policies, request)
 
     def authorise(
-        self, principal: Principal, action: str, resource: str = "*", context: Context | None = None
+        self,
+        principal: Principal,
+        action: str,
+        resource: str = "*",
+        context: Context | None = None,
+        policies: Sequence[Policy] | None = None,
     ) -> None:
         """Refuse what a principal may not do.
 
         Raises:
             AccessDeniedError: naming the action, and what denies it.
         """
-        decision = self.decide(principal, action, resource, context or {})
+        decision = self.decide(principal, action, resource, context or {}, policies)
         if decision is None or decision.allowed:
             return
         what = "Unable to authenticate with accelerator" if action == CONNECT else "Access denied"
@@ -159,7 +162,8 @@ class Access:
             " (ei access policy put, ei access attach).",
         )
 
-    def _policies(self, key: AccessKey) -> list[Policy]:
+    def policies(self, key: AccessKey) -> list[Policy]:
+        """Those that the user or role of a key has."""
         kind = records.ROLE if key.kind == records.ROLE else records.USER
         return [
             _parsed(name, text)
@@ -250,9 +254,11 @@ class Access:
         )
 
     def forget_expired(self) -> None:
-        """Drop credentials that were valid once."""
-        columns = self._store.keys.columns
-        self._store.keys.remove(columns.expires_at < self._clock.time())
+        """Drop credentials and join tokens that were valid once."""
+        now = self._clock.time()
+        with self._store.transaction(durable=False):
+            self._store.keys.remove(self._store.keys.columns.expires_at < now)
+            self._store.join_tokens.remove(self._store.join_tokens.columns.expires_at < now - _DAY)
 
     def _add(self, *, prefix: str, **fields: object) -> AccessKey:
         key = AccessKey(

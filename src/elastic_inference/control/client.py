@@ -32,6 +32,7 @@ class ControlClient:
     def __init__(self, pointer: Pointer, timeout: float) -> None:
         self.pointer = pointer
         self._timeout = timeout
+        self._tls: ssl.SSLContext | None = None
 
     def call(self, operation: str, document: dict[str, Any]) -> dict[str, Any]:
         """Do `operation` and answer its document.
@@ -111,19 +112,24 @@ class ControlClient:
 
     def _connect(self) -> ssl.SSLSocket:
         parts = urlsplit(self.pointer.endpoint)
-        try:
-            tls = ssl.create_default_context(cafile=self.pointer.ca)
-        except OSError as error:
-            raise UnavailableError(
-                f"The pool's authority cannot be read from {self.pointer.ca!r}: {error}.",
-                next_step="Copy ca.pem of the pool's state there.",
-            ) from error
+        if self._tls is None:
+            self._tls = self._context()
+        tls = self._tls
         plain = socket.create_connection((parts.hostname or "", parts.port or 443), self._timeout)
         try:
             return tls.wrap_socket(plain, server_hostname=self.pointer.server_name)
         except BaseException:
             plain.close()
             raise
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self.pointer.ca)
+        except OSError as error:
+            raise UnavailableError(
+                f"The pool's authority cannot be read from {self.pointer.ca!r}: {error}.",
+                next_step="Copy ca.pem of the pool's state there.",
+            ) from error
 
     def _send(
         self,

@@ -6,15 +6,17 @@ import contextlib
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from elastic_inference.control import names, records
 from elastic_inference.control.access import CONNECT, Access, Context, Principal, principal_of
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.network import Network
 from elastic_inference.control.orders import Orders
-from elastic_inference.control.records import Accelerator, Nonce, Right
+from elastic_inference.control.policy import Policy
+from elastic_inference.control.records import Accelerator, AccessKey, Instance, Nonce, Right
 from elastic_inference.control.store import Store
 from elastic_inference.errors import (
     AccessDeniedError,
@@ -89,7 +91,7 @@ class Connections:
                 f"A token may be valid for up to {longest:.0f} s, not {lifetime:.0f} s.",
                 next_step="Ask for less, or raise EI_MAX_TOKEN_LIFETIME where ei up runs.",
             )
-        self._check(principal, accelerator, context or {})
+        self._check(principal, accelerator, context or {}, _Single(self._store, self._access))
         expires = self._clock.time() + (lifetime or self._settings.token_lifetime)
         with self._store.transaction(durable=False):
             self._use(nonce)
@@ -122,6 +124,11 @@ class Connections:
             self._network.changed()
         self.tell(withdrawn)
 
+    def withdraw_all(self, accelerator_ids: Sequence[str]) -> None:
+        """In a transaction: nobody may connect to these any more, which are about to end."""
+        columns = self._store.rights.columns
+        self._store.rights.change(columns.accelerator_id.in_(accelerator_ids), revoked=True)
+
     def tell(self, accelerator_ids: set[str]) -> None:
         """Let accelerators know which rights were withdrawn."""
         for each in accelerator_ids:
@@ -141,29 +148,32 @@ class Connections:
             self._store.rights.remove(self._store.rights.columns.expires_at < now)
             self._store.nonces.remove(self._store.nonces.columns.expires_at < now)
 
-    def _check(self, principal: Principal, accelerator: Accelerator, context: Context) -> None:
+    def _check(
+        self, principal: Principal, accelerator: Accelerator, context: Context, known: _Known
+    ) -> None:
         arn = names.accelerator_arn(self._settings.region, accelerator.account, accelerator.id)
         about = {
             "elastic-inference:AcceleratorType": accelerator.type,
             **{f"aws:ResourceTag/{key}": value for key, value in accelerator.tags.items()},
             **context,
         }
+        if principal.account != accelerator.account:
+            raise NotFoundError(f"There is no accelerator {accelerator.id!r}.")
         try:
-            if principal.account != accelerator.account:
-                raise NotFoundError(f"There is no accelerator {accelerator.id!r}.")
-            self._access.authorise(principal, CONNECT, arn, about)
+            policies = known.policies(principal.key)
+            self._access.authorise(principal, CONNECT, arn, about, policies)
             if principal.instance_id not in {None, accelerator.instance_id}:
                 raise AccessDeniedError(
                     "Unable to authenticate with accelerator: it belongs to another instance.",
                     next_step="Use the credentials of the instance that it is attached to.",
                 )
             if principal.instance_id is not None:
-                self._check_instance(principal.instance_id)
+                self._check_instance(principal.instance_id, known)
         except AccessDeniedError as error:
             raise error.with_context(accelerator_id=accelerator.id) from None
 
-    def _check_instance(self, instance_id: str) -> None:
-        instance = self._store.instances.get(instance_id)
+    def _check_instance(self, instance_id: str, known: _Known) -> None:
+        instance = known.instance(instance_id)
         if instance is None or instance.state != records.RUNNING:
             state = "gone" if instance is None else instance.state
             raise AccessDeniedError(
@@ -223,25 +233,57 @@ class Connections:
     def _withdraw(self) -> set[str]:
         """Mark the rights that do not hold any more; the accelerators that they were for."""
         columns = self._store.rights.columns
-        withdrawn = set()
         live = self._store.rights.where(~columns.revoked, columns.expires_at > self._clock.time())
-        for right in live:
-            if not self._still_holds(right):
-                self._store.rights.change(columns.id == right.id, revoked=True)
-                withdrawn.add(right.accelerator_id)
-        return withdrawn
+        known = _All(self._store, self._access) if live else None
+        gone = [each for each in live if known is not None and not self._still_holds(each, known)]
+        for right in gone:
+            self._store.rights.change(columns.id == right.id, revoked=True)
+        return {each.accelerator_id for each in gone}
 
-    def _still_holds(self, right: Right) -> bool:
-        key = self._store.keys.get(right.access_key_id)
-        accelerator = self._store.accelerators.get(right.accelerator_id)
+    def _still_holds(self, right: Right, known: _All) -> bool:
+        key = known.keys.get(right.access_key_id)
+        accelerator = known.accelerators.get(right.accelerator_id)
         if accelerator is None:
             # With it every token for it has ended.
             return True
-        # Credentials that expired in the meantime were good when the token was given.
         if key is None or key.status != records.ACTIVE:
             return False
         try:
-            self._check(principal_of(key), accelerator, right.context)
+            self._check(principal_of(key), accelerator, right.context, known)
         except (AccessDeniedError, NotFoundError):
             return False
         return True
+
+
+class _Known(Protocol):
+    """What a decision rests on."""
+
+    def instance(self, instance_id: str) -> Instance | None: ...
+
+    def policies(self, key: AccessKey) -> Sequence[Policy]: ...
+
+
+class _Single:
+    """Read as it is asked for: for one decision."""
+
+    def __init__(self, store: Store, access: Access) -> None:
+        self.instance = store.instances.get
+        self.policies = access.policies
+
+
+class _All:
+    """Read once, for very many decisions in one transaction."""
+
+    def __init__(self, store: Store, access: Access) -> None:
+        self.keys = {each.id: each for each in store.keys.where()}
+        self.accelerators = {each.id: each for each in store.accelerators.where()}
+        running = store.instances.columns.state == records.RUNNING
+        self.instance = {each.id: each for each in store.instances.where(running)}.get
+        self._access = access
+        self._policies: dict[tuple[str, str, str], Sequence[Policy]] = {}
+
+    def policies(self, key: AccessKey) -> Sequence[Policy]:
+        whose = (key.account, key.kind, key.name)
+        if whose not in self._policies:
+            self._policies[whose] = self._access.policies(key)
+        return self._policies[whose]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from elastic_inference.control import records
+from sqlalchemy import select
+
+from elastic_inference.control import records, schema
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.metering import Meter
 from elastic_inference.control.records import Accelerator
@@ -33,12 +35,25 @@ class HealthRecorder:
     def agree(self) -> None:
         """Write down what was missed: when the store could not be written, say."""
         billed = self._meter.billed()
-        for accelerator in self._store.accelerators.where():
-            status = self._fleet.status(accelerator.id)
-            wanted = self._is_billed(accelerator, status)
-            known = accelerator.health == status.health.value
-            if not known or wanted is not (accelerator.id in billed):
-                self._note(accelerator.id, status)
+        instances, accelerators = schema.instances.c, schema.accelerators.c
+        running = {
+            row.id
+            for row in self._store.rows(
+                select(instances.id).where(instances.state == records.RUNNING)
+            )
+        }
+        known = select(
+            accelerators.id, accelerators.health, accelerators.state, accelerators.instance_id
+        )
+        for row in self._store.rows(known):
+            status = self._fleet.status(row.id)
+            counts = (
+                status.health is Health.OK
+                and row.state == records.ASSOCIATED
+                and row.instance_id in running
+            )
+            if row.health != status.health.value or counts is not (row.id in billed):
+                self._note(row.id, status)
 
     def _heard(self, accelerator_id: str, status: Status) -> None:
         why = f": {status.reason}" if status.reason else ""

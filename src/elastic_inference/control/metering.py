@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import case, update
+from sqlalchemy import case, select, update
 
 from elastic_inference.control import schema
 from elastic_inference.control.clock import Clock
@@ -88,4 +88,5 @@ class Meter:
 
     def billed(self) -> set[str]:
         """The accelerators that are billed now."""
-        return {each.accelerator_id for each in self._store.usage.where(_columns.open)}
+        found = self._store.rows(select(_columns.accelerator_id).where(_columns.open))
+        return {row.accelerator_id for row in found}

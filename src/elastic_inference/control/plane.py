@@ -178,13 +178,13 @@ class ControlPlane:
         return self._begin_end(instance_id, records.SHUTTING_DOWN, _GOING)
 
     def _begin_end(self, instance_id: str, state: str, done: Sequence[str]) -> tuple[str, Instance]:
-        with self.connections.rechecked():
+        with self.store.transaction():
             instance = self.instance(instance_id)
             if instance.state not in done:
                 if state == records.STOPPING:
                     _check_may_stop(instance)
                 self.store.set_instance(instance_id, state=state, state_reason="")
-                self.meter.end([each.id for each in self.store.accelerators_of(instance_id)])
+                self._let_go([each.id for each in self.store.accelerators_of(instance_id)])
         self._watch.forget(instance_id)
         self._settle_or_retry(instance_id)
         return instance.state, self.instance(instance_id)
@@ -260,7 +260,7 @@ class ControlPlane:
             NotFoundError: there is no such accelerator.
             ConflictError: it is just being attached.
         """
-        with self.connections.rechecked():
+        with self.store.transaction():
             accelerator = self.accelerator(accelerator_id)
             if accelerator.state == records.ASSOCIATING:
                 raise ConflictError(
@@ -268,9 +268,14 @@ class ControlPlane:
                     next_step="Detach it once it is there.",
                 )
             self.store.set_accelerator(accelerator_id, state=records.DISASSOCIATING)
-            self.meter.end([accelerator_id])
+            self._let_go([accelerator_id])
         self._settle_or_retry(accelerator.instance_id)
         return accelerator
+
+    def _let_go(self, accelerator_ids: Sequence[str]) -> None:
+        """In a transaction: neither billed nor to be connected to from now on."""
+        self.meter.end(accelerator_ids)
+        self.connections.withdraw_all(accelerator_ids)
 
     def keep_alive(self, instance_id: str) -> None:
         """Renew an instance's lease.

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, select
+from sqlalchemy.sql import Executable
 
 from elastic_inference.control import records, schema
 from elastic_inference.control.database import Database
@@ -64,6 +65,10 @@ class Store:
     def change(self, statement: Any) -> int:
         """Run a statement that changes several rows by what they are."""
         return self._database.change(statement)
+
+    def rows(self, query: Executable) -> Sequence[Row[Any]]:
+        """What a query of single columns finds, where records would be too much."""
+        return self._database.rows(query)
 
     # -- instances and accelerators ---------------------------------------------------------
 
@@ -134,9 +139,3 @@ class Store:
         with self.transaction():
             self._database.change(schema.settings.delete().where(schema.settings.c.name == name))
             self._database.change(schema.settings.insert().values(name=name, value=value))
-
-    def total_open_usage(self) -> int:
-        """How many accelerators are being billed now."""
-        columns = schema.usage.c
-        query = select(func.count()).where(columns.open)
-        return int(self._database.rows(query)[0][0])
