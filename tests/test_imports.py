@@ -27,11 +27,25 @@ _ALLOWED = {
     "fleet": _BASE | {"protocol", "accelerator", "isolation"},
     "frameworks": _BASE | {"protocol", "client"},
     "compute": _BASE | {"protocol", "isolation"},
-    "control": _BASE | {"protocol", "accelerator", "client", "fleet", "compute", "isolation"},
+    "control": _BASE
+    | {"protocol", "accelerator", "client", "fleet", "compute", "isolation", "migrations"},
+    # Alembic loads these; they describe the control plane's tables.
+    "migrations": _BASE | {"control"},
     "cli": _BASE
     | {"protocol", "accelerator", "client", "fleet", "frameworks", "control", "compute"},
 }
-_HEAVY = {"numpy", "ssl", "_ssl", "onnx", "onnxruntime", "cryptography", "sqlite3", "_sqlite3"}
+_HEAVY = {
+    "numpy",
+    "sqlalchemy",
+    "alembic",
+    "ssl",
+    "_ssl",
+    "onnx",
+    "onnxruntime",
+    "cryptography",
+    "sqlite3",
+    "_sqlite3",
+}
 
 
 def _part(module: str) -> str | None:

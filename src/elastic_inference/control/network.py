@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from elastic_inference.control import names, network_rules
 from elastic_inference.control.clock import Clock
+from elastic_inference.control.network_input import parse_subnet_cidr, parse_vpc_cidr
 from elastic_inference.control.network_rules import Obstacle
 from elastic_inference.control.records import (
     EndpointRecord,
@@ -169,7 +170,7 @@ class Network:
         vpc = VpcRecord(
             id=names.new_id("vpc"),
             account=account,
-            cidr=str(_network(cidr)),
+            cidr=parse_vpc_cidr(cidr),
             is_default=is_default,
             dns_support=True,
             dns_hostnames=True,
@@ -187,18 +188,17 @@ class Network:
         vpc = self._store.vpcs.get(vpc_id)
         if vpc is None:
             raise missing("network", vpc_id)
-        network, whole = _network(cidr), ipaddress.ip_network(vpc.cidr)
-        if network.version != whole.version or not network.subnet_of(whole):  # type: ignore[arg-type]  # the same version
-            raise InvalidRequestError(f"{cidr} is not within {vpc.cidr} of {vpc_id}.")
         columns = self._store.subnets.columns
-        for other in self._store.subnets.where(columns.vpc_id == vpc_id):
-            if network.overlaps(ipaddress.ip_network(other.cidr)):
-                raise ConflictError(f"{cidr} overlaps {other.cidr} of {other.id}.")
+        others = [
+            network_rules.Subnet(each.id, each.vpc_id, each.cidr)
+            for each in self._store.subnets.where(columns.vpc_id == vpc_id)
+        ]
+        network = parse_subnet_cidr(cidr, network_rules.Vpc(vpc.id, vpc.cidr), others)
         subnet = SubnetRecord(
             id=names.new_id("subnet"),
             account=account,
             vpc_id=vpc_id,
-            cidr=str(network),
+            cidr=network,
             zone=zone or self.zone,
             is_default=is_default,
             next_host=FIRST_HOST,
@@ -345,18 +345,6 @@ class Network:
         )
         self._snapshot = snapshot
         return snapshot
-
-
-def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
-        network = ipaddress.ip_network(cidr)
-    except ValueError as error:
-        raise InvalidRequestError(
-            f"{cidr[:64]!r} is no network: {error}.", next_step="As in 10.0.0.0/16."
-        ) from None
-    if network.num_addresses < 16:
-        raise InvalidRequestError(f"{cidr} is too small: a network has 16 addresses or more.")
-    return network
 
 
 def missing(what: str, name: str) -> NotFoundError:
