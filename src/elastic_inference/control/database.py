@@ -56,15 +56,35 @@ class Database:
             self._lock = threading.RLock()
             self._local = threading.local()
             self._mode = ""
+            self._closed = False
+            self._holder: Connection | None = None
             with self._opening():
                 self._own(undo)
                 prepare(self._writing, self.name)
             self._undo = undo.pop_all()
 
     def close(self) -> None:
-        """Once or more."""
+        """Once or more. Whoever comes later changes nothing: another may have it open by then."""
         with self._lock:
+            self._closed = True
             self._undo.close()
+
+    def check_owned(self) -> None:
+        """See to it that no other control plane uses it, after the server was away, say.
+
+        Raises:
+            ConflictError: another one does.
+            UnavailableError: the server is away.
+        """
+        if self._holder is None:
+            return
+        try:
+            self._holder.scalar(text("SELECT 1"))
+        except DBAPIError:
+            self._holder.close()
+            with _clear_errors(self.name):
+                self._holder = self._reading.connect()
+            self._hold(self._holder)
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -77,6 +97,7 @@ class Database:
             if getattr(self._local, "connection", None) is not None:
                 yield
                 return
+            self._check_open()
             with _clear_errors(self.name), self._writing.connect() as connection:
                 self._sync(connection, "FULL" if durable else "NORMAL")
                 with connection.begin():
@@ -106,11 +127,16 @@ class Database:
     ) -> Sequence[Row[Any]]:
         """What a query finds; within a transaction what that has changed too."""
         connection: Connection | None = getattr(self._local, "connection", None)
+        self._check_open()
         with _clear_errors(self.name):
             if connection is not None:
                 return connection.execute(query, values).fetchall()
             with self._reading.connect() as reading:
                 return reading.execute(query, values).fetchall()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError("The control plane is being stopped.")
 
     def _engines(self, url: str | None) -> tuple[Engine, Engine]:
         if url is not None:
@@ -154,9 +180,12 @@ class Database:
             if found != "ok":
                 raise _cannot_open(self.name, f"it is damaged: {found}")
             return
+        self._holder = self._reading.connect()
+        undo.callback(lambda: self._holder and self._holder.close())
+        self._hold(self._holder)
+
+    def _hold(self, holder: Connection) -> None:
         # Held as long as this connection lives, whatever becomes of the process.
-        holder = self._reading.connect()
-        undo.callback(holder.close)
         if not holder.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _ADVISORY_LOCK}):
             raise ConflictError(
                 f"Another control plane uses {self.name}.",

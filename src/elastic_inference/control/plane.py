@@ -146,7 +146,7 @@ class ControlPlane:
         self._check_provider(request)
         instance, is_new = self._launcher.launch(request)
         if is_new:
-            instance = self._lifecycle.settle(instance.id) or instance
+            instance = self._settle(instance.id) or instance
             self._watch.renew(instance)
         else:
             instance = self._await_running(instance)
@@ -186,7 +186,7 @@ class ControlPlane:
                 self.store.set_instance(instance_id, state=state, state_reason="")
                 self._let_go([each.id for each in self.store.accelerators_of(instance_id)])
         self._watch.forget(instance_id)
-        self._settle_or_retry(instance_id)
+        self._settle(instance_id)
         return instance.state, self.instance(instance_id)
 
     def start_instance(self, instance_id: str) -> tuple[str, Instance]:
@@ -210,7 +210,7 @@ class ControlPlane:
                 )
             types = self._launcher.types(instance.accelerator_types)
             self._launcher.add_accelerators(instance, types, state=records.PENDING, state_reason="")
-        self._lifecycle.settle(instance_id)
+        self._settle(instance_id)
         self._watch.renew(self.instance(instance_id))
         return instance.state, self.instance(instance_id)
 
@@ -250,7 +250,7 @@ class ControlPlane:
                     next_step="Detach one (ei detach), or raise EI_MAX_ACCELERATORS.",
                 )
             (made,) = self._launcher.add_accelerators(instance, types)
-        self._lifecycle.settle(instance_id)
+        self._settle(instance_id)
         return self.accelerator(made.id)
 
     def detach(self, accelerator_id: str) -> Accelerator:
@@ -269,7 +269,7 @@ class ControlPlane:
                 )
             self.store.set_accelerator(accelerator_id, state=records.DISASSOCIATING)
             self._let_go([accelerator_id])
-        self._settle_or_retry(accelerator.instance_id)
+        self._settle(accelerator.instance_id)
         return accelerator
 
     def _let_go(self, accelerator_ids: Sequence[str]) -> None:
@@ -380,10 +380,11 @@ class ControlPlane:
                 next_step="Launch without it, and run commands with ei exec.",
             )
 
-    def _settle_or_retry(self, instance_id: str) -> None:
+    def _settle(self, instance_id: str) -> Instance | None:
+        """Do what was promised for an instance; what cannot be done now is done later."""
         try:
-            self._lifecycle.settle(instance_id)
-        except ElasticInferenceError:
+            return self._lifecycle.settle(instance_id)
+        except BaseException:
             self._watch.retry(instance_id)
             raise
 

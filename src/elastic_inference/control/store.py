@@ -57,6 +57,10 @@ class Store:
     def close(self) -> None:
         self._database.close()
 
+    def check_owned(self) -> None:
+        """See `Database.check_owned`."""
+        self._database.check_owned()
+
     @property
     def name(self) -> str:
         """Where it is, for messages."""

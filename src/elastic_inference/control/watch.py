@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 from elastic_inference.control import records
 from elastic_inference.control.lifecycle import Lifecycle
 from elastic_inference.control.records import Instance
-from elastic_inference.errors import ElasticInferenceError
+from elastic_inference.errors import ConflictError, ElasticInferenceError
 
 if TYPE_CHECKING:
     from elastic_inference.control.plane import ControlPlane
@@ -133,6 +135,13 @@ class Watch:
         return instance is not None and instance.state != records.TERMINATED
 
     def _take_notes(self) -> None:
+        try:
+            self._plane.store.check_owned()
+        except ConflictError as error:
+            # Whatever this process did from now on, it would undo what the other does.
+            _log.critical("%s This one ends.", error.message)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         self._plane.health.agree()
         self._plane.meter.note()
         if time.monotonic() >= self._next_purge:
