@@ -33,6 +33,9 @@ def main(options: argparse.Namespace) -> int:
         print(f"Elastic Inference {__version__}", file=sys.stderr)
         print(f"  endpoint  {pool.pointer.endpoint}", file=sys.stderr)
         print(f"  state     {state}", file=sys.stderr)
+        if settings.database:
+            print(f"  database  {pool.plane.store.name}", file=sys.stderr)
+        _say_what_there_is(pool)
         print("Ready. Ctrl-C stops it; accelerators go on for a while.", file=sys.stderr)
         while not ended.wait(_LOOK):
             pass
@@ -41,6 +44,22 @@ def main(options: argparse.Namespace) -> int:
         pool.pointer.remove(home)
         pool.close()
     return 0
+
+
+def _say_what_there_is(pool: Pool) -> None:
+    for report in pool.plane.fleet.nodes():
+        for device in report.devices:
+            tflops = "TFLOPS not known" if device.tflops is None else f"{device.tflops:g} TFLOPS"
+            if report.best_effort:
+                tflops += " (virtual: best effort)"
+            print(
+                f"  node      {report.node} {device.device}: {device.memory_bytes >> 20} MiB,"
+                f" {tflops}",
+                file=sys.stderr,
+            )
+    compute = pool.plane.compute
+    if compute is not None and not compute.isolated:
+        print(f"  instances without users of their own: {compute.why_not}", file=sys.stderr)
 
 
 def _say_what_stays(pool: Pool, grace: float) -> None:
