@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -368,3 +369,9 @@ def test_a_principal_s_arn_is_as_aws_writes_it() -> None:
     assert principal_of(key).arn == "arn:aws:sts::000000000000:assumed-role/r/i-1"
     user = records.AccessKey(id="k", secret="s", kind=records.USER, name="ann")
     assert principal_of(user).arn == "arn:aws:iam::000000000000:user/ann"
+
+
+def test_every_operation_is_documented(pool: Pool) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "control-api.md").read_text(encoding="utf-8")
+    assert "RunInstance" in pool.operations.names
+    assert [each for each in pool.operations.names if f"`{each}`" not in text] == []

@@ -20,6 +20,7 @@ from elastic_inference.control.plane import ControlPlane
 from elastic_inference.errors import InvalidRequestError
 
 Operation = Callable[[Document, Caller], Document]
+_EXEC = "Exec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,11 @@ class Operations:
             **self._access.unsigned,
         }
 
+    @property
+    def names(self) -> list[str]:
+        """Every operation that there is."""
+        return sorted({*self._operations, *self._unsigned, _EXEC})
+
     def call(self, operation: str, document: Document, caller: Caller) -> Document:
         """Do `operation`.
 
@@ -80,7 +86,7 @@ class Operations:
         Raises:
             ElasticInferenceError: as `call`.
         """
-        if operation != "Exec":
+        if operation != _EXEC:
             return None
         self._authorise(operation, document, caller)
         return Upgrade(self._instances.prepare_exec(document, caller))
