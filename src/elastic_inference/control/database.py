@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, create_engine, event, text
+from sqlalchemy import Connection, Engine, Row, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -20,7 +21,7 @@ from elastic_inference.control.migrate import prepare
 from elastic_inference.errors import ConfigurationError, ConflictError, UnavailableError
 
 FILE = "pool.sqlite"
-_LOCKED_FOR = 5.0  # seconds that another program may hold the file
+_LOCKED_FOR = 5.0  # seconds that another program may hold the file, or the server its lock
 # Any number will do, as long as it is always the same.
 _ADVISORY_LOCK = 0x0E1A5711
 
@@ -59,7 +60,7 @@ class Database:
             self._closed = False
             self._holder: Connection | None = None
             with self._opening():
-                self._own(undo)
+                self._own()
                 prepare(self._writing, self.name)
             self._undo = undo.pop_all()
 
@@ -140,19 +141,22 @@ class Database:
 
     def _engines(self, url: str | None) -> tuple[Engine, Engine]:
         if url is not None:
+            # What a server without an encoding holds is text all the same.
+            usual: dict[str, Any] = {
+                "pool_pre_ping": True,
+                "connect_args": {"client_encoding": "utf8"},
+            }
             try:
-                return (
-                    create_engine(url, pool_pre_ping=True, pool_size=1, max_overflow=1),
-                    create_engine(
-                        url, pool_pre_ping=True, pool_size=8, isolation_level="AUTOCOMMIT"
-                    ),
-                )
+                writing = create_engine(url, pool_size=1, max_overflow=0, **usual)
+                reading = create_engine(url, pool_size=8, isolation_level="AUTOCOMMIT", **usual)
             except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
                 raise ConfigurationError(
                     f"The database URL cannot be used: {error}.",
                     next_step="EI_DATABASE is as postgresql+psycopg://USER:PASSWORD@HOST/NAME;"
                     " it needs elastic-inference[postgresql].",
                 ) from error
+            event.listen(writing, "connect", self._take_lock)
+            return writing, reading
         path = str(self.path)
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -172,7 +176,7 @@ class Database:
         event.listen(writing, "begin", _begin_immediately)
         return writing, reading
 
-    def _own(self, undo: contextlib.ExitStack) -> None:
+    def _own(self) -> None:
         if self.path is not None:
             with self._reading.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")

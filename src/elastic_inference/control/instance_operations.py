@@ -22,7 +22,6 @@ from elastic_inference.control.documents import Document
 from elastic_inference.control.instance_documents import credentials, document_of
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Accelerator, Instance
-from elastic_inference.control.validation import validate
 from elastic_inference.errors import InvalidRequestError, NotFoundError
 
 _MAX_LEASE = 86400.0
@@ -154,6 +153,8 @@ class InstanceOperations:
         return document_of(self._plane, instance)
 
     def _validate(self, document: Document, caller: Caller) -> Document:
+        from elastic_inference.control.validation import validate  # noqa: PLC0415 - seldom used
+
         checks = validate(self._plane, self._own(document, caller))
         return {"checks": [each.to_dict() for each in checks]}
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from elastic_inference.control import names
 from elastic_inference.control.accelerator_operations import AcceleratorOperations
-from elastic_inference.control.access_operations import AccessOperations
-from elastic_inference.control.bill_operations import BillOperations
 from elastic_inference.control.caller import Caller
 from elastic_inference.control.documents import Document
-from elastic_inference.control.host_operations import HostOperations
 from elastic_inference.control.instance_operations import InstanceOperations
-from elastic_inference.control.network_operations import NetworkOperations
 from elastic_inference.control.own_addresses import OwnAddresses
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.errors import InvalidRequestError
 
 Operation = Callable[[Document, Caller], Document]
+Unsigned = Callable[[Document], Document]
 _EXEC = "Exec"
 
 
@@ -39,27 +37,39 @@ class Operations:
 
     def __init__(self, plane: ControlPlane, own_addresses: OwnAddresses, fingerprint: str) -> None:
         self._plane = plane
-        self._hosts = HostOperations(plane, fingerprint)
-        self._access = AccessOperations(plane)
+        self._fingerprint = fingerprint
         self._instances = InstanceOperations(plane)
-        self._operations: Mapping[str, Operation] = {
+        # Those that every `ei run` needs.
+        self._usual: Mapping[str, Operation] = {
             **self._instances.operations,
             **AcceleratorOperations(plane, own_addresses).operations,
-            **BillOperations(plane).operations,
-            **self._hosts.operations,
-            **self._access.operations,
-            **NetworkOperations(plane).operations,
         }
-        # For those who have no credentials yet.
-        self._unsigned: Mapping[str, Callable[[Document], Document]] = {
-            **self._hosts.unsigned,
-            **self._access.unsigned,
+
+    @cached_property
+    def _more(self) -> tuple[Mapping[str, Operation], Mapping[str, Unsigned]]:
+        """The others, and those for who has no credentials yet: loaded once they are needed."""
+        from elastic_inference.control.access_operations import AccessOperations  # noqa: PLC0415
+        from elastic_inference.control.bill_operations import BillOperations  # noqa: PLC0415
+        from elastic_inference.control.host_operations import HostOperations  # noqa: PLC0415
+        from elastic_inference.control.network_operations import (  # noqa: PLC0415
+            NetworkOperations,
+        )
+
+        hosts = HostOperations(self._plane, self._fingerprint)
+        access = AccessOperations(self._plane)
+        signed = {
+            **BillOperations(self._plane).operations,
+            **hosts.operations,
+            **access.operations,
+            **NetworkOperations(self._plane).operations,
         }
+        return signed, {**hosts.unsigned, **access.unsigned}
 
     @property
     def names(self) -> list[str]:
         """Every operation that there is."""
-        return sorted({*self._operations, *self._unsigned, _EXEC})
+        signed, unsigned = self._more
+        return sorted({*self._usual, *signed, *unsigned, _EXEC})
 
     def call(self, operation: str, document: Document, caller: Caller) -> Document:
         """Do `operation`.
@@ -69,11 +79,11 @@ class Operations:
             AccessDeniedError: the caller may not do it.
             ElasticInferenceError: whatever the operation raises.
         """
-        do = self._operations.get(operation)
+        do = self._usual.get(operation) or self._more[0].get(operation)
         if do is None:
             raise InvalidRequestError(
                 f"There is no operation {operation[:64]!r}.",
-                next_step=f"Operations: {', '.join(sorted(self._operations))}.",
+                next_step=f"Operations: {', '.join(self.names)}.",
             )
         # Connect asks with what it knows of the accelerator, and in its own words.
         if operation != "Connect":
@@ -93,11 +103,11 @@ class Operations:
 
     def takes_unsigned(self, operation: str) -> bool:
         """Whether an operation is for those who have no credentials yet."""
-        return operation in self._unsigned
+        return operation in self._more[1]
 
     def call_unsigned(self, operation: str, document: Document) -> Document:
         """Do an operation for somebody who is nobody yet; see `call`."""
-        return self._unsigned[operation](document)
+        return self._more[1][operation](document)
 
     def _authorise(self, operation: str, document: Document, caller: Caller) -> None:
         region, account = self._plane.settings.region, caller.account

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from elastic_inference.catalog import Catalog
+from elastic_inference.compute.base import Compute
 from elastic_inference.compute.document import InstanceDocument
-from elastic_inference.compute.local import LocalCompute
 from elastic_inference.control.access import principal_of
 from elastic_inference.control.api import Api
 from elastic_inference.control.caller import Caller
@@ -163,7 +163,10 @@ class Pool:
 
     def _compute(
         self, state: Path, settings: PoolSettings, late: _LateEndpoint, authority: Authority
-    ) -> LocalCompute:
+    ) -> Compute:
+        # An `ei run` without a pool has no instances but its own.
+        from elastic_inference.compute.local import LocalCompute  # noqa: PLC0415
+
         return LocalCompute(
             state / "instances",
             settings=settings,
