@@ -263,6 +263,8 @@ def test_a_pool_without_descriptors_watches_on(home: Path) -> None:
             for _ in range(8):
                 pool.wait_for("cannot be asked how it is")
             resource.prlimit(pool.pid, resource.RLIMIT_NOFILE, before)
+            # Meanwhile nothing was known of it.
+            pool.wait_for(f"{accelerator} is ok")
             (row,) = described(home)
             assert (row["health"], row["restarts"]) == ("ok", 0)
             os.kill(pid, signal.SIGKILL)

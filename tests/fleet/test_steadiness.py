@@ -37,6 +37,11 @@ def test_that_it_is_not_well_is_shown_at_once() -> None:
     assert found == [OK, IMPAIRED, OK, IMPAIRED, UNKNOWN, IMPAIRED]
 
 
+def test_that_nobody_could_look_is_no_relapse() -> None:
+    found = [(float(at), (OK, UNKNOWN)[at % 2]) for at in range(9)]
+    assert shown(*found) == [health for _, health in found]
+
+
 def test_changes_of_long_ago_do_not_count() -> None:
     late = 1 + WINDOW
     found = shown((0, OK), (1, IMPAIRED), (2, OK), (3, IMPAIRED), (late, OK), (late + 1, IMPAIRED))

@@ -36,8 +36,8 @@ class Steadiness:
             self._well_since = now
         if health is self.shown or self._is_held(now):
             return self.shown
-        # What an accelerator first turns out to be is no change.
-        if self._changes or self.shown is not Health.UNKNOWN:
+        # That nothing was known is no fault of the accelerator's.
+        if Health.UNKNOWN not in (health, self.shown):
             self._changes.append(now)
         self.shown = health
         return health
