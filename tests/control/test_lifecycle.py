@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from elastic_inference.catalog import MIB
+from elastic_inference.compute.local import processes_of
 from elastic_inference.control import records
 from elastic_inference.control.pool import Pool
 from elastic_inference.errors import (
@@ -20,6 +21,7 @@ from elastic_inference.errors import (
     LimitExceededError,
     NotFoundError,
 )
+from elastic_inference.isolation import users
 from tests.pools import accelerator_pids, gone, held
 
 StartPool = Callable[..., Pool]
@@ -211,3 +213,23 @@ def test_user_data_is_refused_where_it_cannot_run(pool: Pool) -> None:
     with pytest.raises(InvalidRequestError, match="User data"):
         launch(pool, user_data="#cloud-config\n")
     assert pool.plane.store.instances.where() == []
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not users.separation().possible, reason=users.separation().why_not)
+def test_what_runs_in_an_instance_ends_with_a_stop_that_was_begun(start_pool: StartPool) -> None:
+    first = start_pool(outlive=True)
+    instance = launch(first, user_data="exec sleep 1000")
+    compute = first.plane.compute
+    assert compute is not None
+    while not compute.processes(instance.id):
+        pass
+    uid = int(first.plane.instance(instance.id).place["uid"])
+    # The control plane dies after its promise and before it ended anything.
+    first.plane.store.set_instance(instance.id, state=records.STOPPING)
+    first.close()
+    assert processes_of(uid)
+    second = start_pool(outlive=True)
+    assert second.plane.instance(instance.id).state == "stopped"
+    assert not processes_of(uid)
+    assert second.plane.start_instance(instance.id)[1].place["uid"] == uid

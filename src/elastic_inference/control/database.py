@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, create_engine, event
+from sqlalchemy import Connection, Engine, Row, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -22,6 +22,7 @@ from elastic_inference.errors import ConfigurationError, ConflictError, Unavaila
 
 FILE = "pool.sqlite"
 _LOCKED_FOR = 5.0  # seconds that another program may hold the file, or the server its lock
+_PAUSE = 0.1
 # Any number will do, as long as it is always the same.
 _ADVISORY_LOCK = 0x0E1A5711
 
@@ -60,7 +61,7 @@ class Database:
             self._closed = False
             self._holder: Connection | None = None
             with self._opening():
-                self._own()
+                self._own(undo)
                 prepare(self._writing, self.name)
             self._undo = undo.pop_all()
 
@@ -176,7 +177,7 @@ class Database:
         event.listen(writing, "begin", _begin_immediately)
         return writing, reading
 
-    def _own(self) -> None:
+    def _own(self, undo: contextlib.ExitStack) -> None:
         if self.path is not None:
             with self._reading.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
@@ -189,12 +190,17 @@ class Database:
         self._hold(self._holder)
 
     def _hold(self, holder: Connection) -> None:
-        # Held as long as this connection lives, whatever becomes of the process.
-        if not holder.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _ADVISORY_LOCK}):
-            raise ConflictError(
-                f"Another control plane uses {self.name}.",
-                next_step="Stop it first, or name another database with EI_DATABASE.",
-            )
+        # Held as long as this connection lives, whatever becomes of the process. The server sees
+        # the end of a process that was killed a moment later.
+        deadline = time.monotonic() + _LOCKED_FOR
+        query = text("SELECT pg_try_advisory_lock(:key)")
+        while not holder.scalar(query, {"key": _ADVISORY_LOCK}):
+            if time.monotonic() > deadline:
+                raise ConflictError(
+                    f"Another control plane uses {self.name}.",
+                    next_step="Stop it first, or name another database with EI_DATABASE.",
+                )
+            time.sleep(_PAUSE)
 
     @contextlib.contextmanager
     def _opening(self) -> Iterator[None]:

@@ -29,6 +29,8 @@ from elastic_inference.fleet.base import Fleet, Health, Placement
 
 _log = logging.getLogger(__name__)
 _TRANSIENT = (records.PENDING, records.STOPPING, records.SHUTTING_DOWN)
+# Those in whose places something may run.
+_PLACED = (records.RUNNING, records.STOPPING)
 # How long `describe` still shows what has ended.
 MEMORY_OF_ENDED = 3600.0
 
@@ -267,12 +269,15 @@ class Lifecycle:
         """Take over an instance that an earlier control plane had running, or half way there."""
         for accelerator in self._store.accelerators_of(instance.id):
             self._resume_accelerator(instance, accelerator)
-        if self._compute is not None and instance.provider == records.LOCAL and instance.place:
-            if instance.state != records.RUNNING:
-                return
-            place = self._compute.open(instance.id, instance.place).to_dict()
-            if place != instance.place:
-                self._store.set_instance(instance.id, place=place)
+        if self._compute is None or instance.provider != records.LOCAL or not instance.place:
+            return
+        if instance.state not in _PLACED:
+            return
+        # One that is to be stopped is opened too, since what runs in it has to end.
+        place = self._compute.open(instance.id, instance.place).to_dict()
+        if place != instance.place:
+            self._store.set_instance(instance.id, place=place)
+        if instance.state == records.RUNNING:
             self._boot(instance)
 
     def _resume_accelerator(self, instance: Instance, accelerator: Accelerator) -> None:

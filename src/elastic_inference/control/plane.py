@@ -105,7 +105,11 @@ class ControlPlane:
                 state=records.SHUTTING_DOWN,
             )  # fmt: skip
         for instance in self.store.instances.where(columns.state != records.TERMINATED):
-            self._lifecycle.resume(instance)
+            try:
+                self._lifecycle.resume(instance)
+            except ElasticInferenceError as error:
+                # The others are to be taken over all the same.
+                _log.warning("%s is not whole: %s", instance.id, error)
         self.fleet.sweep()
         if self.compute is not None:
             self.compute.sweep({each.id for each in self.store.instances.where() if each.place})
