@@ -302,7 +302,7 @@ class PoolSettings:
         "EI_SEPARATE_USERS",
         "auto",
         _one_of("auto", "off"),
-        "auto gives each accelerator a user of its own, where root runs the pool",
+        "auto gives each accelerator and instance a user of its own, where root runs the pool",
     )
     database: str | None = _setting(
         "EI_DATABASE",

@@ -31,15 +31,22 @@ class Links:
     Args:
         asked: the setting EI_INSTANCE_NETWORK.
         document_of, open_endpoint, endpoint: see `local.LocalCompute`.
+        separation: whether instances have users of their own.
     """
 
     def __init__(
-        self, asked: str, document_of: DocumentOf, open_endpoint: OpenEndpoint, endpoint: str
+        self,
+        asked: str,
+        document_of: DocumentOf,
+        open_endpoint: OpenEndpoint,
+        endpoint: str,
+        separation: users.Separation,
     ) -> None:
         self._asked = asked
         self._document_of = document_of
         self._open_endpoint = open_endpoint
         self._endpoint = endpoint
+        self._separation = separation
 
     def new_place(self, instance_id: str, taken: set[int | None]) -> Place:
         """A place for a new instance, with none of the users `taken`.
@@ -47,7 +54,7 @@ class Links:
         Raises:
             ConfigurationError: the settings ask for a namespace, and there can be none.
         """
-        separation = users.separation()
+        separation = self._separation
         why = separation.why_not or network.why_not()
         if self._asked == "namespace" and why:
             raise ConfigurationError(

@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 _KEPT = ("LANG", "TZ")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o022
+_OFF = users.Separation(possible=False, why_not="EI_SEPARATE_USERS is off")
 
 
 @dataclass(slots=True)
@@ -82,7 +83,11 @@ class LocalCompute:
         expose: tuple[Path, ...] = (),
     ) -> None:
         self._directory = directory
-        self._links = Links(settings.instance_network, document_of, open_endpoint, endpoint)
+        off = settings.separate_users == "off"
+        self._separation = _OFF if off else users.separation()
+        self._links = Links(
+            settings.instance_network, document_of, open_endpoint, endpoint, self._separation
+        )
         self._endpoint = endpoint
         self._ca = ca
         self._region = region
@@ -94,12 +99,12 @@ class LocalCompute:
     @property
     def isolated(self) -> bool:
         """Whether commands may come through the API."""
-        return users.separation().possible
+        return self._separation.possible
 
     @property
     def why_not(self) -> str:
         """Why they may not, "" if they may."""
-        return users.separation().why_not
+        return self._separation.why_not
 
     def open(self, instance_id: str, place: Mapping[str, Any] | None = None) -> Place:
         """Make the instance's place, or open that of before with all that runs in it.

@@ -54,16 +54,19 @@ class Operations:
         from elastic_inference.control.network_operations import (  # noqa: PLC0415
             NetworkOperations,
         )
+        from elastic_inference.control.pool_operations import PoolOperations  # noqa: PLC0415
 
         hosts = HostOperations(self._plane, self._fingerprint)
         access = AccessOperations(self._plane)
+        pool = PoolOperations(self._plane)
         signed = {
             **BillOperations(self._plane).operations,
             **hosts.operations,
             **access.operations,
             **NetworkOperations(self._plane).operations,
+            **pool.operations,
         }
-        return signed, {**hosts.unsigned, **access.unsigned}
+        return signed, {**hosts.unsigned, **access.unsigned, **pool.unsigned}
 
     @property
     def names(self) -> list[str]:
