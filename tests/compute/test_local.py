@@ -405,12 +405,28 @@ class TestAsRoot:
         assert processes_of(lost.uid) == 0
         assert second.open(ONE, kept.to_dict()) == kept
 
-    def test_other_pools_namespaces_are_left_alone(self, start: Start) -> None:
+    def test_other_pools_namespaces_are_left_alone(self, start: Start, tmp_path: Path) -> None:
         name = "ei-i-of-another-pool"
-        network.make(name, [])
+        network.make(name, [], tmp_path)
         try:
             start().sweep(set())
             assert network.exists(name)
+        finally:
+            network.remove(name)
+
+    def test_namespaces_of_pools_whose_state_is_gone_are_removed(
+        self, start: Start, tmp_path: Path
+    ) -> None:
+        name = "ei-i-of-a-pool-of-before"
+        network.make(name, [], tmp_path / "gone")
+        try:
+            inside = subprocess.Popen(["ip", "netns", "exec", name, "cat"], stdin=subprocess.PIPE)
+            wait_for(lambda: network._ip(["netns", "pids", name]).strip())
+            start().sweep(set())
+            assert network.exists(name)
+            inside.communicate()
+            start().sweep(set())
+            assert not network.exists(name)
         finally:
             network.remove(name)
 

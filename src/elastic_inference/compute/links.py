@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from elastic_inference.compute import network
@@ -69,9 +70,12 @@ class Links:
         return Place(uid=uid, network=name, port=None, secret=secrets.token_hex(32))
 
     def join(
-        self, instance_id: str, place: Place, undo: contextlib.ExitStack
+        self, instance_id: str, place: Place, root: Path, undo: contextlib.ExitStack
     ) -> tuple[MetadataService, Place]:
         """Serve its metadata, and inside a namespace its way to the pool.
+
+        Args:
+            root: the instance's directory, without which a namespace is an orphan.
 
         Returns:
             The service, and the place as it is now.
@@ -81,6 +85,7 @@ class Links:
         """
         if place.network is not None:
             try:
+                network.make(place.network, self._addresses(), root)
                 return self._join_inside(instance_id, place.network, place.secret, undo), place
             except UnavailableError as error:
                 if self._asked == "namespace":
@@ -102,12 +107,7 @@ class Links:
     def _join_inside(
         self, instance_id: str, name: str, secret: str, undo: contextlib.ExitStack
     ) -> MetadataService:
-        url = urlsplit(self._endpoint)
-        host, port = url.hostname or "127.0.0.1", url.port or 443
-        # The pool's own address exists inside too, so that its URL is the same everywhere.
-        own = [] if host in {"127.0.0.1", "::1"} else [host]
-        network.make(name, [ADDRESS, *own])
-        at_metadata, at_endpoint = network.listen(name, [(ADDRESS, 80), (host, port)])
+        at_metadata, at_endpoint = network.listen(name, [(ADDRESS, 80), self._pool()])
         metadata = MetadataService(
             lambda: self._document_of(instance_id), secret=secret, listener=at_metadata
         )
@@ -119,3 +119,12 @@ class Links:
         undo.callback(close_endpoint)
         undo.callback(metadata.close)
         return metadata
+
+    def _pool(self) -> tuple[str, int]:
+        url = urlsplit(self._endpoint)
+        return url.hostname or "127.0.0.1", url.port or 443
+
+    def _addresses(self) -> list[str]:
+        # The pool's own address exists inside too, so that its URL is the same everywhere.
+        host = self._pool()[0]
+        return [ADDRESS] if host in {"127.0.0.1", "::1"} else [ADDRESS, host]

@@ -128,7 +128,7 @@ class LocalCompute:
                 next_step=f"Make room in {self._directory}.",
             ) from error
         with contextlib.ExitStack() as undo:
-            metadata, now = self._links.join(instance_id, wanted, undo)
+            metadata, now = self._links.join(instance_id, wanted, home.root, undo)
             home.keep(now.to_dict())
             instance = _Instance(instance_id, now, home, metadata, undo.pop_all())
         with self._lock:
@@ -292,6 +292,7 @@ class LocalCompute:
                     self.close_instance(path.name)
                 except (OSError, ElasticInferenceError):
                     _log.exception("What %s left cannot be removed", path.name)
+        network.remove_orphans()
 
     def close(self) -> None:
         """Let go: what runs goes on, and may be opened again."""

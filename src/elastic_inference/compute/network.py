@@ -19,6 +19,8 @@ from pathlib import Path
 from elastic_inference.errors import UnavailableError
 
 _DIRECTORY = Path("/run/netns")
+# A file for each namespace: what it belongs to. As the namespaces, it goes with a restart.
+_OWNERS = Path("/run/elastic-inference/networks")
 _PREFIX = "ei-"
 _CLONE_NEWNET = 0x40000000
 _BACKLOG = 128
@@ -48,12 +50,23 @@ def exists(name: str) -> bool:
         return False
 
 
-def make(name: str, addresses: Sequence[str]) -> None:
+def make(name: str, addresses: Sequence[str], owner: Path) -> None:
     """Make the namespace; its loopback device has `addresses` besides its own.
+
+    Args:
+        owner: an existing path; whoever finds it gone may remove the namespace.
 
     Raises:
         UnavailableError: the system does not allow it.
     """
+    try:
+        _OWNERS.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (_OWNERS / name).write_bytes(os.fsencode(owner))
+    except OSError as error:
+        raise UnavailableError(
+            f"Cannot write {_OWNERS / name}: {error.strerror}.",
+            next_step="EI_INSTANCE_NETWORK=host lets instances share the machine's network.",
+        ) from error
     if not exists(name):
         # What a restart of the machine left would be in the way.
         with contextlib.suppress(FileNotFoundError):
@@ -68,6 +81,23 @@ def remove(name: str) -> None:
     """Remove the namespace's name; it ends with the last socket and process in it."""
     if (_DIRECTORY / name).exists():
         _ip(["netns", "delete", name])
+    (_OWNERS / name).unlink(missing_ok=True)
+
+
+def remove_orphans() -> None:
+    """Remove namespaces without processes whose owners are gone, whichever pool made them.
+
+    So nothing stays of a pool whose state was deleted while it did not run.
+    """
+    try:
+        names = sorted(each.name for each in _OWNERS.iterdir())
+    except OSError:
+        return
+    for name in names:
+        with contextlib.suppress(OSError, UnavailableError):
+            owner = Path(os.fsdecode((_OWNERS / name).read_bytes()))
+            if not owner.exists() and not (exists(name) and _ip(["netns", "pids", name]).strip()):
+                remove(name)
 
 
 def listen(name: str, addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
@@ -112,7 +142,7 @@ def _enter(name: str) -> None:
         os.close(descriptor)
 
 
-def _ip(arguments: Sequence[str], text: str = "") -> None:
+def _ip(arguments: Sequence[str], text: str = "") -> str:
     try:
         done = subprocess.run(
             ["ip", *arguments],
@@ -130,3 +160,4 @@ def _ip(arguments: Sequence[str], text: str = "") -> None:
             f"Cannot set up an instance's network: {why}.",
             next_step="EI_INSTANCE_NETWORK=host lets instances share the machine's network.",
         )
+    return done.stdout
