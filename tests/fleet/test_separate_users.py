@@ -352,6 +352,52 @@ def test_clients_of_other_users_reach_the_socket_and_nothing_else(make: Make) ->
     )
 
 
+_GUEST = """
+import json, sys
+import numpy as np
+from elastic_inference.client import Address, connect
+from elastic_inference.errors import ElasticInferenceError
+from elastic_inference.settings import ClientSettings
+path, owner, token, model = sys.argv[1:]
+with connect(
+    settings=ClientSettings(timeout=30.0, banner="off"),
+    address=Address(socket_path=path, socket_owner=int(owner)),
+    token=token,
+) as accelerator:
+    x = np.arange(100_000, dtype=np.float32)
+    with accelerator.load(model) as loaded:
+        y, *_ = loaded.run({"x": x})
+    try:
+        accelerator._link.request(
+            "POST", "/v2/systemsharedmemory/region/r/register", {"key": "/any", "byte_size": 1}
+        )
+        said = "taken"
+    except ElasticInferenceError as error:
+        said = error.message
+    print(json.dumps([accelerator._link.shares_memory, bool((y == x * 3).all()), said]))
+"""
+
+
+def test_a_client_of_another_user_shares_what_it_passes_and_names_nothing(make: Make) -> None:
+    fleet = make()
+    guest = users.new_uid()
+    order = dataclasses.replace(fleet.order(), clients=(guest,))
+    fleet.fleet.start(order)
+    model = fleet.state / "model.onnx"
+    model.write_bytes(scaled(3))
+    local = fleet.fleet.local_address(order.accelerator_id)
+    assert local is not None
+    token = tokens.mint(KEY, tokens.Claims(order.accelerator_id, "i-1", ACCOUNT, 1e12))
+    argv = [sys.executable, "-c", _GUEST, local["socket"], str(local["uid"]), token, str(model)]
+    words = command(argv, uid=guest, expose=[fleet.state / "run", model])
+    environ = {**os.environ, "HOME": "/", "EI_BANNER": "off"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environ)
+    assert done.returncode == 0, done.stderr
+    shares, right, said = json.loads(done.stdout)
+    assert (shares, right) == (True, True)
+    assert said == "Shared memory is for callers on the accelerator's host."
+
+
 def test_what_an_accelerator_puts_in_its_directory_does_not_lead_root_astray(make: Make) -> None:
     """It may be taken over, and what root writes there must not land elsewhere."""
     fleet = make()

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
-from elastic_inference.accelerator.sockets import peer_is_this_user
+from elastic_inference.accelerator.sockets import peer_is_allowed, peer_is_this_user
 from elastic_inference.errors import (
     ElasticInferenceError,
     InvalidRequestError,
@@ -106,8 +106,8 @@ class Channel:
 
     @cached_property
     def is_local(self) -> bool:
-        """Whether the other end is on this host and of this user."""
-        return self.is_unix or peer_is_this_user(self.sock)
+        """Whether the other end is on this host and of this user, or root by a Unix socket."""
+        return peer_is_allowed(self.sock) if self.is_unix else peer_is_this_user(self.sock)
 
     def _receiver(self) -> Callable[[Buffer], int]:
         """What fills a buffer with as few Python calls as there can be."""

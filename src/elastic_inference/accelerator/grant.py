@@ -23,19 +23,24 @@ class Grant:
         regions: the shared memory that the connection's requests may name.
     """
 
-    __slots__ = ("_channel", "_plane", "authorization", "claims", "expires", "regions", "session")
+    __slots__ = (
+        "_plane", "_trusted", "authorization", "claims", "expires", "regions", "session",
+    )  # fmt: skip
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
-        self._channel = channel
         self._plane = plane
         self.authorization = b""
         self.claims: Claims | None = None
         self.expires = 0.0
         self.session: ClientSession = plane.clients.anonymous()
-        # Who is not seen to be on this host shares no memory with it.
+        # Who is not seen to be on this host shares no memory with it. Who is of another user
+        # shares what it passes itself: the names of segments are those of this user's.
+        self._trusted = channel.is_unix and channel.is_local
         self.regions: Regions = self.session.regions
-        if not channel.is_unix:
-            self.regions = CheckedRegions(lambda: self.session.regions, lambda: channel.is_local)
+        if not self._trusted:
+            self.regions = CheckedRegions(
+                lambda: self.session.regions, lambda: channel.is_local, passed=channel.is_unix
+            )
 
     def show(self, authorization: bytes) -> None:
         """Take the value of an Authorization field for this request and later ones.
@@ -73,7 +78,7 @@ class Grant:
             raise self._plane.unauthenticated("the token has expired")
         if client is not None and not self.session.name:
             self.session = self._plane.clients.join(client, self.claims.instance_id)
-            if self._channel.is_unix:
+            if self._trusted:
                 self.regions = self.session.regions
 
     def leave(self) -> None:

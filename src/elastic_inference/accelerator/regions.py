@@ -49,7 +49,8 @@ class _Segment:
         except OSError as error:
             raise InvalidRequestError(
                 f"Cannot open shared memory {key!r}: {error.strerror}.",
-                next_step="System shared memory needs the same host and user.",
+                next_step="System shared memory needs the same host and user; root's pool gives"
+                " accelerators others, unless EI_SEPARATE_USERS=off.",
             ) from None
         status = os.fstat(self._fd)
         if status.st_uid != os.geteuid():
@@ -155,11 +156,19 @@ class CheckedRegions:
     Args:
         regions: the client's, which may change when it says who it is.
         is_local: looks at the connection; asked once, when memory is first named.
+        passed: what the client itself passed it may name, whoever it is.
     """
 
-    def __init__(self, regions: Callable[[], ClientRegions], is_local: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        regions: Callable[[], ClientRegions],
+        is_local: Callable[[], bool],
+        *,
+        passed: bool = False,
+    ) -> None:
         self._regions = regions
         self._is_local = is_local
+        self._passed = passed
 
     def read(self, name: str, offset: int, size: int) -> Buffer:
         return self._checked(name).read(name, offset, size)
@@ -168,9 +177,10 @@ class CheckedRegions:
         self._checked(name).write(name, offset, parts)
 
     def _checked(self, name: str) -> ClientRegions:
-        if not self._is_local():
+        regions = self._regions()
+        if not (self._passed and name in regions.own) and not self._is_local():
             raise unknown_region(name)
-        return self._regions()
+        return regions
 
 
 @dataclass(slots=True)
