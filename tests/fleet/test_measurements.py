@@ -108,7 +108,7 @@ def test_closing_ends_what_is_measured(tmp_path: Path) -> None:
 
 
 def test_a_fleet_tells_it_once_somebody_asked(make: Callable[..., Watched]) -> None:
-    fleet = make()
+    fleet = make(outlive=True)
     assert not (fleet.state / FILE_NAME).exists()
     end = time.monotonic() + PATIENCE
     while (found := fleet.fleet.nodes()[0].devices[0].measured_tflops) is None:

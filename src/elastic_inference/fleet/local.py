@@ -161,7 +161,9 @@ class LocalFleet:
 
     def nodes(self) -> tuple[NodeReport, ...]:
         # Whoever asks again a moment later sees what a processor really has.
-        self._measurements.begin(self._node.devices)
+        if self._lifeline is None:
+            # The fleet of one command has no time for it.
+            self._measurements.begin(self._node.devices)
         return (self._node.report(),)
 
     def stop(self, accelerator_ids: Sequence[str], grace: float) -> None:
