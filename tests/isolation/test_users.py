@@ -47,7 +47,7 @@ def test_a_namespace_must_have_the_whole_range(table: str, enough: bool) -> None
     assert users._covers(table) is enough
 
 
-@pytest.mark.parametrize("uid", [0, 1000, os.geteuid()])
+@pytest.mark.parametrize("uid", [0, 1000, 65534, os.geteuid()])
 def test_nobody_elses_processes_are_ended(uid: int) -> None:
     with pytest.raises(ValueError, match="is not a user"):
         users.end_all(uid)

@@ -212,7 +212,9 @@ class LocalFleet:
         kept = {resident.directory for resident in self._residents.values()}
         for directory in self._directory.iterdir() if self._directory.exists() else ():
             if directory not in kept and directory.is_dir():
-                if users.owns(uid := directory.lstat().st_uid):
+                uid = directory.lstat().st_uid
+                # A pool may run within an instance, as that one's user.
+                if uid != os.geteuid() and users.owns(uid):
                     users.end_all(uid)
                 else:
                     end_owner(directory / "lock", _KILL_TIMEOUT)

@@ -121,7 +121,7 @@ def end_all(uid: int) -> None:
 
     What the kernel keeps for longer, because a device does not let go of it, is logged.
     """
-    if not owns(uid):
+    if not owns(uid) or uid == os.geteuid():
         raise ValueError(f"{uid} is not a user of an accelerator or instance")
     deadline = time.monotonic() + _END_TIMEOUT
     while why := _kill(uid):
