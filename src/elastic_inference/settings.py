@@ -326,6 +326,9 @@ class PoolSettings:
     meter_interval: float = _setting(
         "EI_METER_INTERVAL", 5.0, interval, "time between two notes of what is being used"
     )
+    max_commands: int = _setting(
+        "EI_MAX_COMMANDS", 64, _count, "commands of `ei exec` at one time in all instances"
+    )
     max_accelerators: int = _setting(
         "EI_MAX_ACCELERATORS", 5, _count, "accelerators of one instance"
     )

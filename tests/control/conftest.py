@@ -37,5 +37,5 @@ def start_pool(short_path: Path) -> Iterator[StartPool]:
 
 def _end_all(pool: Pool) -> None:
     with contextlib.suppress(Exception):
-        for instance in pool.plane.store.instances():
+        for instance in pool.plane.store.instances.where():
             pool.plane.terminate(instance.id)

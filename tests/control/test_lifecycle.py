@@ -12,6 +12,7 @@ import pytest
 from elastic_inference.catalog import MIB
 from elastic_inference.compute.local import processes_of
 from elastic_inference.control import records
+from elastic_inference.control.client import ControlClient
 from elastic_inference.control.pool import Pool
 from elastic_inference.errors import (
     ConflictError,
@@ -22,7 +23,7 @@ from elastic_inference.errors import (
     NotFoundError,
 )
 from elastic_inference.isolation import users
-from tests.pools import accelerator_pids, gone, held
+from tests.pools import PATIENCE, accelerator_pids, gone, held
 
 StartPool = Callable[..., Pool]
 
@@ -233,3 +234,18 @@ def test_what_runs_in_an_instance_ends_with_a_stop_that_was_begun(start_pool: St
     assert second.plane.instance(instance.id).state == "stopped"
     assert not processes_of(uid)
     assert second.plane.start_instance(instance.id)[1].place["uid"] == uid
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not users.separation().possible, reason=users.separation().why_not)
+def test_commands_have_a_bound_of_their_own(start_pool: StartPool) -> None:
+    pool = start_pool(outlive=True, max_commands=1, max_control_connections=2)
+    instance = launch(pool)
+    client = ControlClient(pool.pointer, PATIENCE)
+    wanted = {"instanceId": instance.id, "command": ["sleep", "1000"]}
+    with client.converse("Exec", wanted):
+        with pytest.raises(LimitExceededError, match="EI_MAX_COMMANDS"):
+            client.converse("Exec", wanted)
+        # A command that runs holds no connection of the API's.
+        for _ in range(3):
+            assert client.call("DescribeInstances", {})["instances"]

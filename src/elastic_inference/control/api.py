@@ -8,6 +8,7 @@ import logging
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -20,6 +21,7 @@ from elastic_inference.errors import (
     ElasticInferenceError,
     InternalError,
     InvalidRequestError,
+    LimitExceededError,
     NotFoundError,
     PayloadTooLargeError,
 )
@@ -52,6 +54,7 @@ class Api:
         authority: PEM of the pool's certificate authority, for everybody.
         tls: the pool's own server context.
         max_connections: more at one time are closed unanswered.
+        max_commands: commands in instances that may run at one time, beside these.
     """
 
     def __init__(
@@ -61,12 +64,14 @@ class Api:
         authority: bytes,
         tls: ssl.SSLContext,
         max_connections: int,
+        max_commands: int,
     ) -> None:
         self.operations = operations
         self.access = access
         self.authority = authority
         self._tls = tls
         self._slots = threading.BoundedSemaphore(max_connections)
+        self.commands = threading.BoundedSemaphore(max_commands)
 
     def serve(self, connection: socket.socket, peer: tuple[Any, ...]) -> None:
         """Answer what comes over `connection`, which is the API's from here on. Never blocks."""
@@ -85,16 +90,18 @@ class Api:
             self._slots.release()
 
     def _serve(self, connection: socket.socket, peer: tuple[Any, ...]) -> None:
+        slot = contextlib.ExitStack()
+        slot.callback(self._slots.release)
         try:
             connection.settimeout(_HANDSHAKE_TIMEOUT)
             with (
                 contextlib.suppress(OSError),
                 self._tls.wrap_socket(connection, server_side=True) as encrypted,
             ):
-                _Handler(encrypted, peer, self)
+                _Handler(encrypted, peer, self, slot)
         finally:
             connection.close()
-            self._slots.release()
+            slot.close()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -103,8 +110,15 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = _TIMEOUT
 
-    def __init__(self, connection: ssl.SSLSocket, peer: tuple[Any, ...], api: Api) -> None:
+    def __init__(
+        self,
+        connection: ssl.SSLSocket,
+        peer: tuple[Any, ...],
+        api: Api,
+        slot: contextlib.ExitStack,
+    ) -> None:
         self._api = api
+        self._slot = slot
         # The base class asks for a server and uses it only to keep it.
         super().__init__(connection, peer, None)  # type: ignore[arg-type]  # see above
 
@@ -132,7 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             found = self._answer()
             if isinstance(found, Upgrade):
-                self._talk(found)
+                with self._command():
+                    self._talk(found)
                 return
             status, answer = HTTPStatus.OK, found
         except ElasticInferenceError as error:
@@ -154,6 +169,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    @contextlib.contextmanager
+    def _command(self) -> Iterator[None]:
+        """A command's place; the connection's own is for others from here on."""
+        if not self._api.commands.acquire(blocking=False):
+            raise LimitExceededError(
+                "As many commands as may run at one time run in this pool's instances.",
+                next_step="Wait for some to end, or raise EI_MAX_COMMANDS where ei up runs.",
+            )
+        self._slot.close()
+        try:
+            yield
+        finally:
+            self._api.commands.release()
 
     def _talk(self, upgrade: Upgrade) -> None:
         """Go on with something else over the same connection."""

@@ -18,18 +18,13 @@ from elastic_inference.compute.document import InstanceDocument
 from elastic_inference.control.access import principal_of
 from elastic_inference.control.api import Api
 from elastic_inference.control.caller import Caller
-from elastic_inference.control.certificates import (
-    DOMAIN,
-    POOL_NAME,
-    Authority,
-    ServerCertificate,
-    write_private,
-)
+from elastic_inference.control.certificates import Authority, ServerCertificate, write_private
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.endpoint import Endpoint
 from elastic_inference.control.instance_client import instance_document
 from elastic_inference.control.instance_documents import document_of
 from elastic_inference.control.listener import listen, listen_at
+from elastic_inference.control.names import DOMAIN, POOL_NAME
 from elastic_inference.control.operations import Operations
 from elastic_inference.control.orders import Orders
 from elastic_inference.control.own_addresses import OwnAddresses
@@ -121,6 +116,7 @@ class Pool:
                 authority.path.read_bytes(),
                 tls,
                 settings.max_control_connections,
+                settings.max_commands,
             )
             self._endpoint = Endpoint(
                 listener,
