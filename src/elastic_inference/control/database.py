@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, create_engine, event, text
+from sqlalchemy import Connection, Engine, Row, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -45,12 +45,13 @@ class Database:
             ConflictError: another control plane uses it.
             ConfigurationError: it is of a newer version, damaged, or cannot be reached.
         """
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = None if url else directory / FILE
+        self.name = str(self.path or _name_of(url or ""))
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
-            undo.callback(os.close, exclusive(directory))
-            self.path = None if url else directory / FILE
-            self.name = str(self.path or make_url(url or "").render_as_string())
+            with self._opening():
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                undo.callback(os.close, exclusive(directory))
             self._writing, self._reading = self._engines(url)
             undo.callback(self._writing.dispose)
             undo.callback(self._reading.dispose)
@@ -59,9 +60,8 @@ class Database:
             self._local = threading.local()
             self._mode = ""
             self._closed = False
-            self._holder: Connection | None = None
             with self._opening():
-                self._own(undo)
+                self._own()
                 prepare(self._writing, self.name)
             self._undo = undo.pop_all()
 
@@ -78,15 +78,10 @@ class Database:
             ConflictError: another one does.
             UnavailableError: the server is away.
         """
-        if self._holder is None:
-            return
-        try:
-            self._holder.scalar(text("SELECT 1"))
-        except DBAPIError:
-            self._holder.close()
-            with _clear_errors(self.name):
-                self._holder = self._reading.connect()
-            self._hold(self._holder)
+        if self.path is None:
+            # Where its connection was lost, it gets another one, and must get the lock with it.
+            with self.transaction(durable=False):
+                pass
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -151,16 +146,10 @@ class Database:
                 writing = create_engine(url, pool_size=1, max_overflow=0, **usual)
                 reading = create_engine(url, pool_size=8, isolation_level="AUTOCOMMIT", **usual)
             except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-                raise ConfigurationError(
-                    f"The database URL cannot be used: {error}.",
-                    next_step="EI_DATABASE is as postgresql+psycopg://USER:PASSWORD@HOST/NAME;"
-                    " it needs elastic-inference[postgresql].",
-                ) from error
+                raise _no_database(error) from error
             event.listen(writing, "connect", self._take_lock)
             return writing, reading
         path = str(self.path)
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         options: dict[str, Any] = {
             "poolclass": QueuePool,
             "connect_args": {"check_same_thread": False, "timeout": _LOCKED_FOR},
@@ -177,30 +166,37 @@ class Database:
         event.listen(writing, "begin", _begin_immediately)
         return writing, reading
 
-    def _own(self, undo: contextlib.ExitStack) -> None:
+    def _own(self) -> None:
         if self.path is not None:
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             with self._reading.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
                 found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
             if found != "ok":
                 raise _cannot_open(self.name, f"it is damaged: {found}")
             return
-        self._holder = self._reading.connect()
-        undo.callback(lambda: self._holder and self._holder.close())
-        self._hold(self._holder)
+        self._writing.connect().close()
 
-    def _hold(self, holder: Connection) -> None:
-        # Held as long as this connection lives, whatever becomes of the process. The server sees
-        # the end of a process that was killed a moment later.
+    def _take_lock(self, connection: Any, _record: Any) -> None:
+        # The one connection that writes has the lock as long as it lives: who lost both, to a
+        # server that was restarted, say, writes nothing before it has the lock again. The server
+        # sees the end of a process that was killed a moment later.
         deadline = time.monotonic() + _LOCKED_FOR
-        query = text("SELECT pg_try_advisory_lock(:key)")
-        while not holder.scalar(query, {"key": _ADVISORY_LOCK}):
-            if time.monotonic() > deadline:
-                raise ConflictError(
-                    f"Another control plane uses {self.name}.",
-                    next_step="Stop it first, or name another database with EI_DATABASE.",
-                )
-            time.sleep(_PAUSE)
+        with contextlib.closing(connection.cursor()) as cursor:
+            while True:
+                cursor.execute(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})")
+                (held,) = cursor.fetchone()
+                connection.rollback()
+                if held:
+                    return
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_PAUSE)
+        raise ConflictError(
+            f"Another control plane uses {self.name}.",
+            next_step="Stop it first, or name another database with EI_DATABASE.",
+        )
 
     @contextlib.contextmanager
     def _opening(self) -> Iterator[None]:
@@ -232,6 +228,21 @@ def _clear_errors(name: str) -> Iterator[None]:
             f"The control plane cannot use its state in {name}: {str(error.orig).strip()}.",
             next_step="See to the disk or the server where it lies, then repeat.",
         ) from error
+
+
+def _name_of(url: str) -> str:
+    try:
+        return make_url(url).render_as_string()
+    except ArgumentError as error:
+        raise _no_database(error) from error
+
+
+def _no_database(error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"The database URL cannot be used: {error}.",
+        next_step="EI_DATABASE is as postgresql+psycopg://USER:PASSWORD@HOST/NAME;"
+        " it needs elastic-inference[postgresql].",
+    )
 
 
 def _cannot_open(name: str, why: str) -> ConfigurationError:

@@ -14,6 +14,7 @@ def exclusive(directory: Path) -> int:
 
     Raises:
         ConflictError: another process holds it.
+        OSError: the directory cannot be written to.
     """
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -25,6 +26,10 @@ def exclusive(directory: Path) -> int:
             f"Another control plane uses {directory} (process {holder or 'unknown'}).",
             next_step="Stop it first, or name another directory with --state DIR.",
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
