@@ -29,6 +29,7 @@ from elastic_inference.errors import (
 from elastic_inference.protocol import sigv4, tokens
 
 StartPool = Callable[..., Pool]
+COMMAND = {"provider": "command"}
 TARGET = "ElasticInferenceControl_20261101."
 
 
@@ -44,6 +45,7 @@ def client(pool: Pool, credentials: Mapping[str, str] | None = None) -> ControlC
             pointer,
             access_key_id=credentials["accessKeyId"],
             secret_access_key=credentials["secretAccessKey"],
+            session_token=credentials["sessionToken"],
         )
     return ControlClient(pointer, 60.0)
 
@@ -73,7 +75,8 @@ def post(
 def test_an_instance_from_run_to_terminate(pool: Pool) -> None:
     account = client(pool)
     started = account.call(
-        "RunInstance", {"acceleratorTypes": ["eia1.medium"], "leaseSeconds": 60, "name": "app"}
+        "RunInstance",
+        {**COMMAND, "acceleratorTypes": ["eia1.medium"], "leaseSeconds": 60, "name": "app"},
     )
     (attached,) = started["accelerators"]
     account.call("KeepAlive", {"instanceId": started["instanceId"]})
@@ -94,7 +97,9 @@ def test_an_instance_from_run_to_terminate(pool: Pool) -> None:
 
 def test_connect_gives_a_token_for_that_accelerator_alone(pool: Pool) -> None:
     account = client(pool)
-    started = account.call("RunInstance", {"acceleratorTypes": ["eia1.medium", "eia1.medium"]})
+    started = account.call(
+        "RunInstance", {**COMMAND, "acceleratorTypes": ["eia1.medium", "eia1.medium"]}
+    )
     one, other = (each["acceleratorId"] for each in started["accelerators"])
     grant = client(pool, started["credentials"]).call("Connect", {"acceleratorId": one})
     assert grant["serverName"].startswith(one)
@@ -109,7 +114,7 @@ def test_connect_gives_a_token_for_that_accelerator_alone(pool: Pool) -> None:
 def test_a_token_may_be_asked_to_last(start_pool: StartPool) -> None:
     pool = start_pool(max_token_lifetime=7200.0)
     account = client(pool)
-    started = account.call("RunInstance", {"acceleratorTypes": ["eia1.medium"]})
+    started = account.call("RunInstance", {**COMMAND, "acceleratorTypes": ["eia1.medium"]})
     accelerator_id = started["accelerators"][0]["acceleratorId"]
     before = time.time()
     grant = account.call("Connect", {"acceleratorId": accelerator_id, "expiresIn": 7200})
@@ -123,8 +128,8 @@ def test_a_token_may_be_asked_to_last(start_pool: StartPool) -> None:
 
 def test_an_instance_reaches_only_what_is_its_own(pool: Pool) -> None:
     account = client(pool)
-    mine = account.call("RunInstance", {"acceleratorTypes": ["eia1.medium"]})
-    theirs = account.call("RunInstance", {"acceleratorTypes": ["eia1.medium"]})
+    mine = account.call("RunInstance", {**COMMAND, "acceleratorTypes": ["eia1.medium"]})
+    theirs = account.call("RunInstance", {**COMMAND, "acceleratorTypes": ["eia1.medium"]})
     foreign = theirs["accelerators"][0]["acceleratorId"]
     me = client(pool, mine["credentials"])
     with pytest.raises(AccessDeniedError, match="another instance"):
@@ -148,16 +153,16 @@ def test_an_instance_reaches_only_what_is_its_own(pool: Pool) -> None:
     ("operation", "document", "error"),
     [
         ("Explode", {}, InvalidRequestError),
-        ("RunInstance", {}, InvalidRequestError),
-        ("RunInstance", {"acceleratorTypes": "eia1.medium"}, InvalidRequestError),
-        ("RunInstance", {"acceleratorTypes": ["x" * 10000]}, InvalidRequestError),
-        ("RunInstance", {"acceleratorTypes": ["eia1.medium"], "leaseSeconds": -1},
+        ("RunInstance", {**COMMAND}, InvalidRequestError),
+        ("RunInstance", {**COMMAND, "acceleratorTypes": "eia1.medium"}, InvalidRequestError),
+        ("RunInstance", {**COMMAND, "acceleratorTypes": ["x" * 10000]}, InvalidRequestError),
+        ("RunInstance", {**COMMAND, "acceleratorTypes": ["eia1.medium"], "leaseSeconds": -1},
          InvalidRequestError),
-        ("RunInstance", {"acceleratorTypes": ["eia1.medium"], "leaseSeconds": "1"},
+        ("RunInstance", {**COMMAND, "acceleratorTypes": ["eia1.medium"], "leaseSeconds": "1"},
          InvalidRequestError),
-        ("RunInstance", {"acceleratorTypes": ["eia1.medium"], "name": "a\nb"},
+        ("RunInstance", {**COMMAND, "acceleratorTypes": ["eia1.medium"], "name": "a\nb"},
          InvalidRequestError),
-        ("RunInstance", {"acceleratorTypes": ["eia1.medium"], "clientToken": 7},
+        ("RunInstance", {**COMMAND, "acceleratorTypes": ["eia1.medium"], "clientToken": 7},
          InvalidRequestError),
         ("TerminateInstance", {}, InvalidRequestError),
         ("TerminateInstance", {"instanceId": "i-none"}, NotFoundError),
@@ -176,7 +181,7 @@ def test_wrong_documents_are_refused_by_name(
 ) -> None:
     with pytest.raises(error):
         client(pool).call(operation, document)
-    assert pool.plane.store.instances() == []
+    assert pool.plane.store.instances.where() == []
 
 
 def test_what_is_not_signed_with_the_pools_credentials_is_refused(pool: Pool) -> None:

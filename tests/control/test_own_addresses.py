@@ -351,7 +351,7 @@ def test_terminating_while_it_is_asked_for_leaves_nothing_open(start_pool: Start
         pool.plane.terminate(instance_id)
         asking.join(PATIENCE)
         assert all(refused(given) for given in answers)
-        assert pool.plane.store.accelerators() == []
+        assert pool.plane.store.accelerators.where() == []
 
 
 def test_what_an_address_stands_for() -> None:

@@ -27,8 +27,8 @@ StartPool = Callable[..., Pool]
 
 
 def info(pool: Pool, accelerator_id: str) -> dict[str, object]:
-    accelerator, token, _ = pool.plane.connect(accelerator_id, on_behalf_of="i-1")
-    return pool.plane.fleet.ask(accelerator.id, "/v2/elastic-inference/accelerator", token)
+    token = pool.plane.connections.own_token(pool.plane.accelerator(accelerator_id))
+    return pool.plane.fleet.ask(accelerator_id, "/v2/elastic-inference/accelerator", token)
 
 
 def test_an_instance_has_its_accelerators_until_it_is_terminated(
@@ -37,6 +37,7 @@ def test_an_instance_has_its_accelerators_until_it_is_terminated(
     plane = start_pool().plane
     instance, accelerators, key = plane.run_instance(["eia.medium", "eia1.large"], name="app")
     assert [each.type for each in accelerators] == ["eia1.medium", "eia1.large"]
+    assert key is not None
     assert key.instance_id == instance.id
     pids = accelerator_pids(short_path / "state")
     assert set(pids) == {each.id for each in accelerators}
@@ -45,10 +46,10 @@ def test_an_instance_has_its_accelerators_until_it_is_terminated(
         assert gone(first)
         assert gone(second)
     plane.terminate(instance.id)
-    assert plane.store.accelerators() == []
-    assert plane.store.access_key(key.id) is None
+    assert plane.store.accelerators.where() == []
+    assert plane.store.keys.get(key.id) is None
     with pytest.raises(NotFoundError):
-        plane.connect(accelerators[0].id, on_behalf_of=instance.id)
+        plane.accelerator(accelerators[0].id)
 
 
 def test_ids_look_like_the_originals(start_pool: StartPool) -> None:
@@ -64,14 +65,14 @@ def test_wrong_requests_make_nothing(start_pool: StartPool, types: list[str]) ->
     plane = start_pool().plane
     with pytest.raises(InvalidRequestError):
         plane.run_instance(types)
-    assert plane.store.instances() == []
+    assert plane.store.instances.where() == []
 
 
 def test_where_one_does_not_fit_none_stays(start_pool: StartPool) -> None:
     plane = start_pool(node_memory=3 * 1024 * MIB).plane
     with pytest.raises(InsufficientCapacityError):
         plane.run_instance(["eia1.large", "eia1.large"])
-    assert plane.store.accelerators() == []
+    assert plane.store.accelerators.where() == []
     _, accelerators, _ = plane.run_instance(["eia1.large", "eia1.medium"])
     assert len(accelerators) == 2
 
@@ -88,8 +89,12 @@ def test_a_repeated_request_gives_the_same_instance(start_pool: StartPool) -> No
         each.start()
     for each in both:
         each.join()
-    assert outcomes[0] == outcomes[1]
-    assert len(plane.store.accelerators()) == 1
+    assert outcomes[0][:2] == outcomes[1][:2]
+    assert len(plane.store.accelerators.where()) == 1
+    for _, _, key in outcomes:
+        assert key is not None
+        assert plane.store.keys.get(key.id) == key
+        assert key.instance_id == outcomes[0][0].id
     with pytest.raises(ConflictError, match="other accelerator types"):
         plane.run_instance(["eia1.large"], client_token="one")
     plane.terminate(outcomes[0][0].id)
@@ -116,11 +121,12 @@ def test_a_restarted_control_plane_adopts_what_runs(
     _, (accelerator,), key = first.plane.run_instance(["eia1.medium"])
     pids = accelerator_pids(short_path / "state")
     first.close()
+    assert key is not None
     second = start_pool(outlive=True)
     assert second.pointer == first.pointer
     assert accelerator_pids(short_path / "state") == pids
     assert info(second, accelerator.id)["accelerator_id"] == accelerator.id
-    assert second.plane.store.access_key(key.id) == key
+    assert second.plane.store.keys.get(key.id) == key
 
 
 def test_what_died_meanwhile_is_started_again(start_pool: StartPool, short_path: Path) -> None:
@@ -146,12 +152,12 @@ def test_what_was_begun_and_not_finished_is_cleaned_up(
 ) -> None:
     first = start_pool(outlive=True)
     instance, (accelerator,), _ = first.plane.run_instance(["eia1.medium"])
-    first.plane.store.set_instance_state(instance.id, state)
+    first.plane.store.set_instance(instance.id, state=state)
     first.close()
     with held(accelerator_pids(short_path / "state")[accelerator.id]) as process:
         second = start_pool(outlive=True)
         assert gone(process)
-    assert second.plane.store.accelerators() == []
+    assert second.plane.store.accelerators.where() == []
     assert list((short_path / "state" / "run").iterdir()) == []
 
 

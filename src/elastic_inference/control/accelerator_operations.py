@@ -137,14 +137,18 @@ class AcceleratorOperations:
         return {"nodes": [_describe_node(each) for each in self._plane.fleet.nodes()]}
 
     def _connect(self, document: Document, caller: Caller) -> Document:
-        accelerator = self._plane.accelerator(required(document, "acceleratorId"))
-        own_address = flag(document, "ownAddress")
+        accelerator_id, own_address = (
+            required(document, "acceleratorId"),
+            flag(document, "ownAddress"),
+        )
+        lifetime = number(document, "expiresIn", 1, _MAX_LIFETIME)
+        accelerator = self._plane.accelerator(accelerator_id)
         granted = self._plane.connections.connect(
             caller.principal,
             accelerator,
             nonce=caller.nonce,
             context=caller.context,
-            lifetime=number(document, "expiresIn", 1, _MAX_LIFETIME),
+            lifetime=lifetime,
         )
         answer: Document = {
             "acceleratorId": accelerator.id,
