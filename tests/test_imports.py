@@ -31,8 +31,9 @@ _ALLOWED = {
     | {"protocol", "accelerator", "client", "fleet", "compute", "isolation", "migrations"},
     # Alembic loads these; they describe the control plane's tables.
     "migrations": _BASE | {"control"},
+    "agent": _BASE | {"protocol", "compute", "control"},
     "cli": _BASE
-    | {"protocol", "accelerator", "client", "fleet", "frameworks", "control", "compute"},
+    | {"protocol", "accelerator", "client", "fleet", "frameworks", "control", "compute", "agent"},
 }
 _HEAVY = {
     "numpy",

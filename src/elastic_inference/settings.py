@@ -205,6 +205,12 @@ class ClientSettings:
     endpoint: str = _setting(
         "AWS_ENDPOINT_URL_ELASTIC_INFERENCE_RUNTIME", "", str, "URL of the pool's endpoint"
     )
+    endpoint_name: str = _setting(
+        "EI_ENDPOINT_NAME",
+        "",
+        str,
+        "TLS server name of the endpoint, where its certificate is not for the URL's host",
+    )
     metadata_endpoint: str = _setting(
         "AWS_EC2_METADATA_SERVICE_ENDPOINT",
         "http://169.254.169.254",

@@ -13,7 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from elastic_inference.control.certificates import POOL_NAME, Authority, server_name
+from elastic_inference.control.certificates import Authority, server_name
+from elastic_inference.control.names import POOL_NAME
 from elastic_inference.errors import ConfigurationError
 
 NAME = server_name("eia-" + "0" * 32)

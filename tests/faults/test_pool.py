@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from elastic_inference.control.certificates import POOL_NAME
+from elastic_inference.control.names import POOL_NAME
 from elastic_inference.control.pool import Pool
 from elastic_inference.errors import ConflictError, UnavailableError
 from elastic_inference.fleet.base import Health

@@ -132,14 +132,8 @@ class EndpointLocator:
             credentials.access_key_id,
             credentials.secret_access_key,
         )
-        parts = urlsplit(url)
         try:
-            connection = http.client.HTTPSConnection(
-                parts.hostname or "",
-                parts.port,
-                timeout=self.settings.connect_timeout,
-                context=tls_context(self.settings.ca_bundle),
-            )
+            connection = _Connection(self.settings)
             try:
                 connection.request("POST", "/", body, headers)
                 response = connection.getresponse()
@@ -155,20 +149,38 @@ class EndpointLocator:
 
     def _parse(self, answer: dict[str, Any]) -> Grant:
         endpoint = urlsplit(self.settings.endpoint)
+        # An address under which the pool does not know itself is not one that it could tell.
+        told = {} if self.settings.endpoint_name else answer
         path, owner = _local_socket(answer.get("local"))
         return Grant(
             accelerator_id=str(answer["acceleratorId"]),
             accelerator_type=str(answer["acceleratorType"]),
             token=str(answer["token"]),
             address=Address(
-                host=str(answer.get("host") or endpoint.hostname),
-                port=int(answer.get("port") or endpoint.port or 443),
+                host=str(told.get("host") or endpoint.hostname),
+                port=int(told.get("port") or endpoint.port or 443),
                 server_name=str(answer["serverName"]),
                 ca=self.settings.ca_bundle,
                 socket_path=path,
                 socket_owner=owner,
             ),
         )
+
+
+class _Connection(http.client.HTTPSConnection):
+    """One to the endpoint, which may have another name in TLS than in its URL."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        parts = urlsplit(settings.endpoint)
+        self._tls = tls_context(settings.ca_bundle)
+        super().__init__(
+            parts.hostname or "", parts.port, timeout=settings.connect_timeout, context=self._tls
+        )
+        self._name = settings.endpoint_name or parts.hostname
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name)
 
 
 def _answer_of(status: int, raw: bytes) -> dict[str, Any]:

@@ -18,10 +18,13 @@ from elastic_inference.protocol import sigv4
 
 Context = Mapping[str, str | Sequence[str]]
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-# Connect is what the original's policies allow; a host's own key asks for its document alone.
+# Connect is what the original's policies allow; a host's own key is for learning what it is, and
+# for giving that up.
 CONNECT = "elastic-inference:Connect"
 _DAY = 86400.0
-_OF_HOSTS = frozenset({"elastic-inference:GetInstanceDocument"})
+_OF_HOSTS = frozenset(
+    {"elastic-inference:GetInstanceDocument", "elastic-inference:TerminateInstance"}
+)
 
 
 @dataclass(frozen=True, slots=True)

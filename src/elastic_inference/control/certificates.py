@@ -19,10 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from elastic_inference.control.names import DOMAIN
 from elastic_inference.errors import ConfigurationError
 
-DOMAIN = "elastic-inference.internal"
-POOL_NAME = f"runtime.{DOMAIN}"
 _CA_LIFETIME = dt.timedelta(days=3650)
 _SERVER_LIFETIME = dt.timedelta(days=825)
 # Machines whose clocks lag behind must not find a certificate that is not valid yet.

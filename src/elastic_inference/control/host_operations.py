@@ -9,17 +9,24 @@ from elastic_inference.control.documents import Document
 from elastic_inference.control.hosts import MAX_LIFETIME, Hosts
 from elastic_inference.control.instance_operations import describe_attached, launch_fields
 from elastic_inference.control.plane import ControlPlane
+from elastic_inference.control.reachable import elsewhere
 from elastic_inference.errors import InvalidRequestError
 
 _USUAL_LIFETIME = 3600.0
 
 
 class HostOperations:
-    """Join tokens and registration."""
+    """Join tokens and registration.
 
-    def __init__(self, plane: ControlPlane, fingerprint: str) -> None:
+    Args:
+        fingerprint: SHA-256 of the pool's authority, hex.
+        listening_on: the IP address of the endpoint's listener.
+    """
+
+    def __init__(self, plane: ControlPlane, fingerprint: str, listening_on: str) -> None:
         self._plane = plane
         self._hosts = Hosts(plane, fingerprint)
+        self._listening_on = listening_on
         self.operations: Mapping[str, Callable[[Document, Caller], Document]] = {
             "CreateJoinToken": self._create_token
         }
@@ -31,7 +38,8 @@ class HostOperations:
         lifetime = number(document, "expiresIn", 1, MAX_LIFETIME) or _USUAL_LIFETIME
         launch = launch_fields(document)
         token, expires = self._hosts.create_token(caller.account, lifetime, launch)
-        host = f"[{caller.host}]" if ":" in caller.host else caller.host
+        host = elsewhere(self._listening_on, caller.host)
+        host = f"[{host}]" if ":" in host else host
         return {
             "joinToken": token,
             "endpoint": f"https://{host}:{caller.port}",

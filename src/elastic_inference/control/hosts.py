@@ -19,6 +19,7 @@ from elastic_inference.errors import AuthenticationError, InvalidRequestError
 PREFIX = "eij1."
 MAX_LIFETIME = 30 * 86400.0
 _FIELDS = ("hostname", "boot_id", "system", "cores", "memory_mib")
+_ENDED = (records.SHUTTING_DOWN, records.TERMINATED)
 _SECRET = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
@@ -65,38 +66,59 @@ class Hosts:
         """The instance of a host that shows the secret of a join token, with its own key.
 
         A host that asks again, since it has not heard the answer, gets the same instance with
-        another key.
+        another key. Once it was heard of with that key the token is used up.
 
         Raises:
             AuthenticationError: there is no such token, or it has expired or was used.
-            ElasticInferenceError: what running an instance raises.
+            ElasticInferenceError: what running an instance raises; the token is as it was.
         """
         plane = self._plane
         token = self._token(secret)
         facts = {key: host[key] for key in _FIELDS if key in host}
         _check(facts)
-        known = token.instance_id and plane.store.instances.get(token.instance_id)
-        if known and known.host.get("boot_id") != facts.get("boot_id"):
-            raise _refused("it was used by another host")
-        wanted = {**token.launch, "name": name or token.launch.get("name", "")}
+        client_token, known = self._attempt(token)
+        if known is None and token.instance_id is not None:
+            raise _refused("it was used, and what came of it has ended")
+        name = name or token.launch.get("name", "")
+        if known is not None:
+            _check_same(known, facts)
+            if not facts.get("boot_id"):
+                # It cannot be told from another host.
+                raise _refused(f"it was used, for {known.id}")
+            name = known.name
+        wanted = {**token.launch, "name": name or facts.get("hostname", "")}
         instance, accelerators, _ = plane.run_instance(
             **wanted,
             provider=records.HOST,
             account=token.account,
-            client_token=f"join-{token.id[:32]}",
+            client_token=client_token,
             host=facts,
         )
         with plane.store.transaction():
-            plane.store.join_tokens.change(
-                plane.store.join_tokens.columns.id == token.id, instance_id=instance.id
-            )
-            plane.store.keys.remove(
-                plane.store.keys.columns.instance_id == instance.id,
-                plane.store.keys.columns.kind == records.REGISTERED,
-            )
-            key = plane.access.add_host_key(instance)
-            plane.store.set_instance(instance.id, seen_at=plane.clock.time())
+            # Two may have come at the same time.
+            _check_same(plane.instance(instance.id), facts)
+            key = self._give_key(token, instance)
         return instance, accelerators, key
+
+    def _attempt(self, token: JoinToken) -> tuple[str, Instance | None]:
+        """The client token of the first attempt that has not failed, and what came of it."""
+        number = 0
+        while True:
+            client_token = f"join-{token.id[:32]}-{number}"
+            made = self._plane.store.instance_by_token(token.account, client_token)
+            if made is None or made.launched_at is not None or made.state not in _ENDED:
+                return client_token, made
+            number += 1
+
+    def _give_key(self, token: JoinToken, instance: Instance) -> AccessKey:
+        """In a transaction: the host's only key."""
+        store = self._plane.store
+        store.join_tokens.change(store.join_tokens.columns.id == token.id, instance_id=instance.id)
+        store.keys.remove(
+            store.keys.columns.instance_id == instance.id,
+            store.keys.columns.kind == records.REGISTERED,
+        )
+        return self._plane.access.add_host_key(instance)
 
     def _token(self, secret: str) -> JoinToken:
         store = self._plane.store
@@ -106,6 +128,14 @@ class Hosts:
         if token.expires_at <= self._plane.clock.time():
             raise _refused("it has expired")
         return token
+
+
+def _check_same(known: Instance, facts: Mapping[str, Any]) -> None:
+    """Refuse who is not the host that an instance was made for and has yet to hear of it."""
+    if known.state in _ENDED:
+        raise _refused(f"it was used, and {known.id}, which came of it, has ended")
+    if known.seen_at is not None or dict(known.host) != facts:
+        raise _refused(f"it was used, for {known.id}")
 
 
 def _check(facts: Mapping[str, Any]) -> None:

@@ -149,7 +149,9 @@ class InstanceOperations:
             raise InvalidRequestError("instanceId is missing.")
         instance = self._own({"instanceId": instance_id}, caller)
         if caller.principal.key.kind == records.REGISTERED:
-            self._plane.store.set_instance(instance.id, seen_at=self._plane.clock.time())
+            # What a failure of the power takes back is said again soon.
+            with self._plane.store.transaction(durable=False):
+                self._plane.store.set_instance(instance.id, seen_at=self._plane.clock.time())
         return document_of(self._plane, instance)
 
     def _validate(self, document: Document, caller: Caller) -> Document:
@@ -165,7 +167,7 @@ class InstanceOperations:
         if compute is None or instance.provider != records.LOCAL:
             raise InvalidRequestError(
                 f"The instance {instance.id} is a {instance.provider}: commands run where it is.",
-                next_step="Use ei exec on its own machine.",
+                next_step="Use ei run -- COMMAND on its own machine.",
             )
         request = ExecRequest.of(document)
         compute.check(instance.id)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import secrets
 
 PARTITION = "aws"
+DOMAIN = "elastic-inference.internal"
+# The TLS server name of a pool, wherever it is reached.
+POOL_NAME = f"runtime.{DOMAIN}"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 

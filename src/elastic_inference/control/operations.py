@@ -38,6 +38,7 @@ class Operations:
     def __init__(self, plane: ControlPlane, own_addresses: OwnAddresses, fingerprint: str) -> None:
         self._plane = plane
         self._fingerprint = fingerprint
+        self._listening_on = own_addresses.host
         self._instances = InstanceOperations(plane)
         # Those that every `ei run` needs.
         self._usual: Mapping[str, Operation] = {
@@ -56,7 +57,7 @@ class Operations:
         )
         from elastic_inference.control.pool_operations import PoolOperations  # noqa: PLC0415
 
-        hosts = HostOperations(self._plane, self._fingerprint)
+        hosts = HostOperations(self._plane, self._fingerprint, self._listening_on)
         access = AccessOperations(self._plane)
         pool = PoolOperations(self._plane)
         signed = {

@@ -33,7 +33,7 @@ class OwnAddresses:
 
     def __init__(self, plane: ControlPlane, host: str, settings: PoolSettings) -> None:
         self._plane = plane
-        self._host = host
+        self.host = host
         self._ports = settings.own_ports
         self._most = settings.max_own_addresses
         self._endpoint: Endpoint | None = None
@@ -94,7 +94,7 @@ class OwnAddresses:
                 f"{self._most} accelerators have addresses of their own already.",
                 next_step="End some that are not needed, or raise EI_MAX_OWN_ADDRESSES.",
             )
-        listener = listen_within(self._host, self._ports)
+        listener = listen_within(self.host, self._ports)
         port: int = listener.getsockname()[1]
         self._endpoint.open(listener, accelerator_id)
         self._open[accelerator_id] = port
@@ -105,7 +105,7 @@ class OwnAddresses:
         port = accelerator.own_port
         if self._endpoint is None or port is None or not self._may_be(port):
             return False
-        listener = listen_at(self._host, port)
+        listener = listen_at(self.host, port)
         if listener is None:
             return False
         try:

@@ -12,6 +12,8 @@ _IPV6 = Path("/proc/net/if_inet6")
 # Hosts of many containers have an address for each of their networks.
 _MOST = 64
 _LOOPBACK = ("127.0.0.1", "::1")
+# An address that documents use, and no machine has.
+_OTHER = (socket.AF_INET, "192.0.2.1")
 
 
 def names_of(host: str) -> list[str]:
@@ -31,6 +33,39 @@ def names_of(host: str) -> list[str]:
     if not all(ipaddress.ip_address(each).is_loopback for each in addresses):
         names.append(socket.gethostname())
     return list(dict.fromkeys(names))
+
+
+def elsewhere(host: str, reached: str) -> str:
+    """The address at which other machines most likely reach a listener on `host`.
+
+    Args:
+        reached: the address at which somebody reached it, which it is unless that is loopback.
+    """
+    if not ipaddress.ip_address(reached).is_loopback:
+        return reached
+    address = ipaddress.ip_address(host)
+    if not address.is_unspecified:
+        return host
+    addresses = [_outgoing(address.version), *names_of(host)]
+    return next((each for each in addresses if _is_routed(each)), reached)
+
+
+def _outgoing(version: int) -> str:
+    """The address from which this machine speaks to others; nothing is sent to find out."""
+    family, other = (socket.AF_INET6, "2001:db8::1") if version == 6 else _OTHER
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((other, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
+
+
+def _is_routed(name: str) -> bool:
+    try:
+        return not ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def without_mapping(host: str) -> str:

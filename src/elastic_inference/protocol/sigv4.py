@@ -20,6 +20,8 @@ from elastic_inference.errors import AuthenticationError
 SERVICE = "elastic-inference"
 # A pool has no regions; clients that need a name for one sign with this.
 DEFAULT_REGION = "us-east-1"
+# By these words a registered host tells that it was terminated.
+UNKNOWN_KEY = "The access key is not known"
 MAX_SKEW = 900.0
 MAX_AUTHORIZATION = 4096
 _ALGORITHM = "AWS4-HMAC-SHA256"
@@ -165,7 +167,7 @@ def verify(
     _check_signed(names, fields)
     secret = secret_of(match["key"])
     if secret is None:
-        raise _refused("The access key is not known", "Use credentials of this pool.")
+        raise _refused(UNKNOWN_KEY, "Use credentials of this pool.")
     path, _, query = target.partition("?")
     canonical = _canonical_request(
         method, path, query, [(name, ",".join(fields[name])) for name in names], body
