@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,8 +135,9 @@ def test_health_is_what_is_billed(pool: Pool, short_path: Path) -> None:
     (accelerator_id,) = ids(pool, instance)
     os.kill(accelerator_pids(short_path / "state")[accelerator_id], signal.SIGKILL)
     rows = pool.plane.store.usage
-    heard = False
+    heard, deadline = False, time.monotonic() + PATIENCE
     while not heard:
+        assert time.monotonic() < deadline
         # Its first interval ends when that is seen, and another begins when it serves again.
         heard = rows.count(rows.columns.accelerator_id == accelerator_id) == 2
     first, second = rows.where(order=(rows.columns.id,))
@@ -223,8 +225,9 @@ def test_what_runs_in_an_instance_ends_with_a_stop_that_was_begun(start_pool: St
     instance = launch(first, user_data="exec sleep 1000")
     compute = first.plane.compute
     assert compute is not None
+    deadline = time.monotonic() + PATIENCE
     while not compute.processes(instance.id):
-        pass
+        assert time.monotonic() < deadline
     uid = int(first.plane.instance(instance.id).place["uid"])
     # The control plane dies after its promise and before it ended anything.
     first.plane.store.set_instance(instance.id, state=records.STOPPING)

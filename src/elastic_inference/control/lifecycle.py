@@ -117,16 +117,17 @@ class Lifecycle:
 
     def _bring_up(self, instance: Instance) -> None:
         try:
+            self._open_place(instance)
             self._start(self._store.accelerators_of(instance.id))
-            place = self._open_place(instance)
             with self._store.transaction():
                 now = self._store.instances.get(instance.id)
                 if now is None or now.state != records.PENDING:
-                    raise ConflictError(f"The instance {instance.id} was ended while it started.")
+                    raise ConflictError(
+                        f"The instance {instance.id} was ended while it started."
+                    )
                 self._store.set_instance(
                     instance.id,
                     state=records.RUNNING, state_reason="", launched_at=self._clock.time(),
-                    place=place,
                 )  # fmt: skip
                 self._associate(instance.id)
         except BaseException as error:
@@ -164,10 +165,11 @@ class Lifecycle:
         if self._fleet.status(accelerator.id).health is not Health.OK:
             self._fleet.start(self._orders.order(accelerator))
 
-    def _open_place(self, instance: Instance) -> dict[str, object]:
-        if self._compute is None or instance.provider != records.LOCAL:
-            return dict(instance.place)
-        return self._compute.open(instance.id, instance.place or None).to_dict()
+    def _open_place(self, instance: Instance) -> None:
+        """Before its accelerators start, since they let its user in."""
+        if self._compute is not None and instance.provider == records.LOCAL:
+            place = self._compute.open(instance.id, instance.place or None).to_dict()
+            self._store.set_instance(instance.id, place=place)
 
     def _boot(self, instance: Instance) -> None:
         if self._compute is None or instance.booted or not instance.user_data:

@@ -53,7 +53,14 @@ class Orders:
             private_key=issued.private_key,
             placement=Placement.from_dict(accelerator.placement),
             revoked=self._revoked(accelerator.id),
+            clients=self._clients(accelerator),
         )
+
+    def _clients(self, accelerator: Accelerator) -> tuple[int, ...]:
+        """The user of its instance, where that has one of its own on this machine."""
+        instance = self._store.instances.get(accelerator.instance_id)
+        uid = None if instance is None else instance.place.get("uid")
+        return () if uid is None else (int(uid),)
 
     def _revoked(self, accelerator_id: str) -> tuple[str, ...]:
         columns = self._store.rights.columns

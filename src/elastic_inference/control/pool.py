@@ -163,6 +163,8 @@ class Pool:
         # An `ei run` without a pool has no instances but its own.
         from elastic_inference.compute.local import LocalCompute  # noqa: PLC0415
 
+        sockets = state / "run"
+        sockets.mkdir(mode=0o711, exist_ok=True)
         return LocalCompute(
             state / "instances",
             settings=settings,
@@ -171,6 +173,8 @@ class Pool:
             endpoint=self.pointer.endpoint,
             ca=authority.path,
             region=settings.region,
+            # The accelerators' sockets: each lets in its own instance.
+            expose=(sockets,),
         )
 
     def _document_of(self, instance_id: str) -> InstanceDocument | None:
