@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import NoReturn
 
+ENDS = (signal.SIGTERM, signal.SIGHUP)
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 _PR_SET_PDEATHSIG = 1
@@ -35,6 +36,19 @@ def refusal(command: str) -> tuple[int, str] | None:
     if os.path.dirname(command) and os.path.exists(command):  # noqa: PTH110, PTH120 - as the shell looks
         return NOT_EXECUTABLE, f"{command} is not an executable file."
     return NOT_FOUND, f"{command}: command not found."
+
+
+def leave_on_signals() -> None:
+    """Have a signal before the command runs undo, on the way out, all that was begun."""
+    for number in ENDS:
+        # What the caller ignores (nohup) stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    del frame
+    sys.exit(128 + number)
 
 
 class Child:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from elastic_inference.cli.commands import Commands, add_output
+from elastic_inference.cli.commands import Commands, add_output, add_tags
 
 _RUN_DESCRIPTION = """\
 Run COMMAND as an instance with accelerators. Its inference with ONNX Runtime goes there by
 itself, as long as elastic-inference is installed in COMMAND's own environment.
 The pool of `ei up` is used if one runs; else `ei run` brings its own for the time.
 Everything is given back when COMMAND ends, however it ends. The exit status is COMMAND's.
+On a host that is an instance itself (ei register) --accelerator is left out: COMMAND runs as that
+instance, and uses its accelerators.
 """
 _RUN_EXAMPLES = """\
 examples:
@@ -16,6 +18,7 @@ examples:
   ei run --accelerator eia1.large,eia1.medium -- ./serve.sh      two accelerators
   EI_VISIBLE_DEVICES= ei run --accelerator eia1.medium -- python app.py
                                                                  none: a local run to compare
+  ei run -- python app.py                                        on a registered host
 """
 _UP_DESCRIPTION = """\
 Start a pool in the foreground: control plane, endpoint and this machine as a node.
@@ -26,11 +29,6 @@ examples:
   ei up                                     on loopback, for this machine
   ei up --listen 10.0.0.5:443               for other machines; TLS as always
   ei up --state /srv/pool                   with its state elsewhere than in EI_HOME
-"""
-_DESCRIBE_EXAMPLES = """\
-examples:
-  ei describe accelerators
-  ei describe types -o json
 """
 _GRANT_EXAMPLES = """\
 Any client of the Open Inference Protocol can use them: connect to url (HTTP) or grpc_url, trust
@@ -55,10 +53,6 @@ examples:
   ei profile model.onnx --accelerator eia1.xlarge --input ids=ids.npy -o json
   EI_TRANSPORT=tls ei profile model.onnx       as another machine would reach it
 """
-_TERMINATE_EXAMPLES = """\
-examples:
-  ei terminate i-0123456789abcdef0
-"""
 
 
 def add_to(commands: Commands) -> None:
@@ -66,12 +60,18 @@ def add_to(commands: Commands) -> None:
     run = commands.add(
         "run", "run a command with accelerators attached", _RUN_DESCRIPTION, _RUN_EXAMPLES
     )
-    run.usage = "ei run --accelerator TYPE[,TYPE...] [--name NAME] [--quiet] -- COMMAND..."
+    run.usage = (
+        "ei run [--accelerator TYPE[:N][,TYPE...]] [--name NAME] [--role ROLE] [--tag KEY=VALUE]"
+        " [--quiet] -- COMMAND..."
+    )
     run.add_argument(
-        "--accelerator", required=True, metavar="TYPE[,TYPE...]",
-        help="one or more accelerator types (ei describe types)",
+        "--accelerator", metavar="TYPE[:N][,TYPE...]",
+        help="one or more accelerator types (ei describe types), :2 for two of one; left out on a "
+        "registered host",
     )  # fmt: skip
     run.add_argument("--name", default="", help="a name for the instance, to recognise it by")
+    run.add_argument("--role", metavar="ROLE", help="its role (default: elastic-inference)")
+    add_tags(run)
     run.add_argument("--quiet", action="store_true", help="print no summary at the end")
 
     up = commands.add("up", "start a pool", _UP_DESCRIPTION, _UP_EXAMPLES)
@@ -80,13 +80,6 @@ def add_to(commands: Commands) -> None:
         "--listen", metavar="HOST:PORT",
         help="address of the endpoint (default: a port on 127.0.0.1, the same at each start)",
     )  # fmt: skip
-
-    describe = commands.add(
-        "describe", "list accelerators, types or instances",
-        "List what there is; nothing where no pool runs.", _DESCRIBE_EXAMPLES,
-    )  # fmt: skip
-    describe.add_argument("what", choices=["accelerators", "types", "instances"])
-    add_output(describe)
 
     token = commands.add(
         "token", "get URL, token and names for another client",
@@ -119,9 +112,3 @@ def add_to(commands: Commands) -> None:
     )
     profile.add_argument("--picture", metavar="FILE.svg", help="draw it, for a browser")
     add_output(profile)
-
-    terminate = commands.add(
-        "terminate", "end an instance and its accelerators",
-        "End an instance; when it returns its accelerators are gone.", _TERMINATE_EXAMPLES,
-    )  # fmt: skip
-    terminate.add_argument("instance", metavar="INSTANCE", help="its id, i-...")

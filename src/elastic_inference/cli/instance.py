@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import secrets
-import shutil
 import sys
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from elastic_inference.cli.connection import find_pool
-from elastic_inference.compute.document import InstanceDocument
+from elastic_inference.cli.inside import Call, Document, LastKnown, private_directory
 from elastic_inference.control.client import ControlClient
-from elastic_inference.control.instance_client import instance_document
 from elastic_inference.errors import ConfigurationError, NotFoundError, UnavailableError
 from elastic_inference.settings import Limits, PoolSettings, from_environment
 
 if TYPE_CHECKING:
     from elastic_inference.client.discovery import Credentials
-
-Document = dict[str, Any]
-Call = Callable[[str, Document], Document]
-_PREFIX = "ei-run-"
-# A directory younger than this may be one whose owner has not locked it yet.
-_YOUNG = 60.0
-# A client asks its metadata service several things at once.
-_FRESH = 1.0
 
 
 class RunningInstance:
@@ -44,11 +29,20 @@ class RunningInstance:
         ca: PEM file of the pool's certificate authority.
         directory: private to this run; it goes with it.
         call: the pool's control API.
+        document: what the instance is told of itself.
     """
 
-    def __init__(self, settings: PoolSettings, types: Sequence[str], name: str) -> None:
+    def __init__(
+        self,
+        settings: PoolSettings,
+        types: Sequence[str],
+        name: str,
+        *,
+        role: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         with contextlib.ExitStack() as undo:
-            self.directory = _private_directory(undo)
+            self.directory = private_directory(undo)
             remote = find_pool(settings)
             lease = None if remote is None else settings.instance_lease
             if remote is not None:
@@ -61,6 +55,8 @@ class RunningInstance:
                 "clientToken": secrets.token_hex(16),
                 "name": name,
                 "provider": "command",
+                "roleName": role,
+                "tags": dict(tags or {}),
             }
             started = self.call(
                 "RunInstance", document | ({"leaseSeconds": lease} if lease else {})
@@ -74,21 +70,8 @@ class RunningInstance:
                 print(f"ei: {note}", file=sys.stderr)
             if remote is not None and lease is not None:
                 undo.enter_context(_KeepingAlive(remote, self.id, lease / 3))
-            self._known: InstanceDocument | None = None
-            self._asked_at = 0.0
-            self._asking = threading.Lock()
+            self.document = LastKnown(self.call, self.id)
             self._undo = undo.pop_all()
-
-    def document(self) -> InstanceDocument | None:
-        """What the instance is told of itself now, or was lately where the pool is away."""
-        with self._asking:
-            now = time.monotonic()
-            if self._known is None or now - self._asked_at > _FRESH:
-                with contextlib.suppress(UnavailableError):
-                    answer = self.call("GetInstanceDocument", {"instanceId": self.id})
-                    self._known = instance_document(answer)
-                self._asked_at = now
-            return self._known
 
     def credentials(self) -> Credentials:
         """The instance's credentials, as a process in it would get them.
@@ -156,28 +139,3 @@ class _KeepingAlive:
             except NotFoundError as error:
                 print(f"ei: {error.message} Its accelerators are gone.", file=sys.stderr)
                 return
-
-
-def _private_directory(undo: contextlib.ExitStack) -> Path:
-    """A new directory for this run, removed with it, or by a later run if this one is killed."""
-    _sweep()
-    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    undo.callback(shutil.rmtree, directory, ignore_errors=True)
-    descriptor = os.open(directory / "owner", os.O_RDWR | os.O_CREAT, 0o600)
-    undo.callback(os.close, descriptor)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return directory
-
-
-def _sweep() -> None:
-    for directory in Path(tempfile.gettempdir()).glob(_PREFIX + "*"):
-        with contextlib.suppress(OSError):
-            status = directory.lstat()
-            if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _YOUNG:
-                continue
-            descriptor = os.open(directory / "owner", os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(directory, ignore_errors=True)
-            finally:
-                os.close(descriptor)

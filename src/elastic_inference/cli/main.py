@@ -18,6 +18,8 @@ _RUNNERS = {
     "run": "ei run --accelerator TYPE -- COMMAND...",
     "exec": "ei exec INSTANCE -- COMMAND...",
 }
+# What the scripts of `ei completion` ask.
+_COMPLETE = "__complete"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
+    if words[:1] == [_COMPLETE]:
+        return argparse.Namespace(module="complete", words=words[1:])
     own, marker, rest = _split(words)
     parser = build_parser()
     runner = own[0] if own[:1] and own[0] in _RUNNERS else None

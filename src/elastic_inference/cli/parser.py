@@ -5,8 +5,16 @@ from __future__ import annotations
 import argparse
 
 from elastic_inference._version import __version__
-from elastic_inference.cli import commands_run
-from elastic_inference.cli.commands import Commands
+from elastic_inference.cli import (
+    commands_access,
+    commands_bill,
+    commands_hosts,
+    commands_instances,
+    commands_network,
+    commands_run,
+    commands_shell,
+)
+from elastic_inference.cli.commands import Commands, Help
 
 _DESCRIPTION = "Attach a right-sized slice of an accelerator; inference runs there."
 _EXAMPLES = """\
@@ -27,11 +35,19 @@ def build_parser() -> argparse.ArgumentParser:
         prog="ei",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"ei {__version__}")
     made = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands = Commands(made)
-    for group in (commands_run,):
+    commands = Commands(made, parser)
+    for group in (
+        commands_run,
+        commands_instances,
+        commands_hosts,
+        commands_bill,
+        commands_access,
+        commands_network,
+        commands_shell,
+    ):
         group.add_to(commands)
     return parser

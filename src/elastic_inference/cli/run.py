@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
-from elastic_inference.cli import child, summary
+from elastic_inference.cli import arguments, child, host, summary
+from elastic_inference.cli.environment import bundle_of, environment
 from elastic_inference.cli.instance import RunningInstance
 from elastic_inference.cli.output import give_up
-from elastic_inference.compute import trust
 from elastic_inference.compute.metadata import MetadataService
 from elastic_inference.errors import ElasticInferenceError
 from elastic_inference.settings import ClientSettings, PoolSettings, from_environment
 
-_ENDS = (signal.SIGTERM, signal.SIGHUP)
-# The credentials end with the instance; a date far off keeps clients from refreshing.
-
 
 def main(options: argparse.Namespace) -> int:
+    if options.accelerator is None:
+        return host.main(options)
     settings = from_environment(PoolSettings)
     # The command inherits these; a mistake is better told here than by its first session.
     visible = from_environment(ClientSettings).visible_devices
+    types = arguments.types(options.accelerator)
+    tags = arguments.pairs(options.tag, "--tag")
     refused = child.refusal(options.run[0])
     if refused is not None:
         print(f"ei: {refused[1]}", file=sys.stderr)
         return refused[0]
     command = child.Child(options.run)
     try:
-        for number in _ENDS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _end)
-        types = [each.strip() for each in options.accelerator.split(",") if each.strip()]
-        instance = RunningInstance(settings, types, options.name)
+        child.leave_on_signals()
+        instance = RunningInstance(settings, types, options.name, role=options.role, tags=tags)
         try:
             status, elapsed = _run(command, instance)
             if not options.quiet:
@@ -48,7 +44,7 @@ def main(options: argparse.Namespace) -> int:
             return status
         finally:
             # What follows is short and must not be cut off, or something would stay behind.
-            for number in (signal.SIGINT, *_ENDS):
+            for number in (signal.SIGINT, *child.ENDS):
                 signal.signal(number, signal.SIG_IGN)
             instance.close()
     finally:
@@ -67,21 +63,9 @@ def _run(command: child.Child, instance: RunningInstance) -> tuple[int, float]:
 
 
 def _environment(instance: RunningInstance, metadata_url: str) -> dict[str, str]:
-    environment = dict(os.environ)
-    environment.pop("AWS_EC2_METADATA_DISABLED", None)
-    return environment | {
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata_url,
-        "AWS_ENDPOINT_URL_ELASTIC_INFERENCE_RUNTIME": instance.endpoint,
-        "AWS_CA_BUNDLE": str(_bundle(instance)),
-        "EI_RUN": "1",
-    }
-
-
-def _bundle(instance: RunningInstance) -> Path:
-    """The authorities that the command trusts anyway, and the pool's."""
     bundle = instance.directory / "ca-bundle.pem"
-    bundle.write_text(trust.bundle(Path(instance.ca), os.environ.get("AWS_CA_BUNDLE")))
-    return bundle
+    bundle.write_text(bundle_of(Path(instance.ca)))
+    return environment(metadata_url, instance.endpoint, bundle)
 
 
 def _summarise(instance: RunningInstance, elapsed: float, visible: str | None, status: int) -> None:
@@ -97,9 +81,3 @@ def _summarise(instance: RunningInstance, elapsed: float, visible: str | None, s
     print(summary.lines(described, prices, elapsed), file=sys.stderr)
     if not summary.requests(described):
         print(summary.nothing_came(visible, status), file=sys.stderr)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """A signal before the command runs: everything that was begun is undone on the way out."""
-    del frame
-    sys.exit(128 + number)

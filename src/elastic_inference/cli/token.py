@@ -7,11 +7,12 @@ import json
 import shlex
 from typing import Any
 
+from elastic_inference.cli import arguments
 from elastic_inference.cli.connection import own_pool
 from elastic_inference.cli.output import local_time
 from elastic_inference.control.client import ControlClient
 from elastic_inference.errors import InvalidRequestError, NotFoundError
-from elastic_inference.settings import PoolSettings, from_environment, parse_duration
+from elastic_inference.settings import PoolSettings, from_environment
 
 _VARIABLES = {
     "url": "EI_URL",
@@ -24,7 +25,7 @@ _VARIABLES = {
 def main(options: argparse.Namespace) -> int:
     asked: dict[str, Any] = {"ownAddress": True}
     if options.expires_in is not None:
-        asked["expiresIn"] = _lifetime(options.expires_in)
+        asked["expiresIn"] = arguments.duration(options.expires_in, "--expires-in")
     pool = own_pool(from_environment(PoolSettings))
     asked["acceleratorId"] = options.accelerator or _only_one(pool)
     grant = pool.call("Connect", asked)
@@ -49,23 +50,8 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _lifetime(text: str) -> float:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise InvalidRequestError(
-            f"--expires-in {text[:80]!r}: {error}.", next_step="Give it as 30min or 8h."
-        ) from None
-    if seconds < 1:
-        raise InvalidRequestError(
-            f"--expires-in {text[:80]!r}: a token is valid for 1 s or more.",
-            next_step="Give it as 30min or 8h.",
-        )
-    return seconds
-
-
 def _only_one(pool: ControlClient) -> str:
-    found = pool.call("DescribeAccelerators", {})["accelerators"]
+    found = list(pool.pages("DescribeAccelerators", "accelerators"))
     if not found:
         raise NotFoundError(
             "There is no accelerator.",

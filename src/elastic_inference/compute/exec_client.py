@@ -196,7 +196,8 @@ class _Output:
 def _raw(descriptor: int) -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
     try:
-        tty.setraw(descriptor)
+        # What was typed meanwhile is for the command.
+        tty.setraw(descriptor, termios.TCSADRAIN)
         yield
     finally:
         with contextlib.suppress(termios.error):
