@@ -90,8 +90,7 @@ class LiveDocument:
             answer = self._fetch()
             state = str(answer["state"])
             if state in _ENDED:
-                self._ended()
-                return False
+                return self._end()
             document = instance_document(answer)
             pause = min(max(float(answer["refreshSeconds"]), 1.0), _LONGEST)
         except (KeyError, TypeError, ValueError) as error:
@@ -99,8 +98,7 @@ class LiveDocument:
         except ElasticInferenceError as error:
             unknown = isinstance(error, AuthenticationError) and UNKNOWN_KEY in error.message
             if unknown or isinstance(error, NotFoundError):
-                self._ended()
-                return False
+                return self._end()
             self._miss(error)
         else:
             self._take(document, state, pause)
@@ -123,6 +121,14 @@ class LiveDocument:
             _log.info("The pool answers again.")
         if before not in {"", state}:
             _log.info("This instance is %s now.", state)
+
+    def _end(self) -> bool:
+        with self._changed:
+            # Nobody shall wait for more.
+            self._known, self._away = None, True
+            self._done()
+        self._ended()
+        return False
 
     def _done(self) -> None:
         self._wanted = False

@@ -39,6 +39,7 @@ _DOCUMENT = json.dumps(
                     "elastic-inference:DescribeAccelerators",
                     "elastic-inference:DescribeAcceleratorTypes",
                     "elastic-inference:GetInstanceDocument",
+                    "elastic-inference:ValidateInstance",
                 ],
                 "Resource": "*",
             }
