@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -84,19 +86,27 @@ def test_what_cannot_be_run_ends_as_in_a_shell(shell: Shell, instance: str) -> N
         assert command in done.stderr
 
 
-def test_a_command_infers_on_the_instance_s_accelerator(shell: Shell, instance: str) -> None:
+def test_a_command_infers_on_the_instance_s_accelerator(
+    shell: Shell, instance: str, tmp_path: Path
+) -> None:
     script = (
-        f"import sys; sys.path.insert(0, {os.getcwd()!r})\n"
-        "import elastic_inference as e\n"
-        "from tests.cli import apps\n"
-        "from pathlib import Path\n"
-        "import tempfile\n"
-        "with e.connect() as a, tempfile.TemporaryDirectory() as d:\n"
-        "    print(a.type)\n"
+        "import sys, numpy as np, onnxruntime as ort\n"
+        "session = ort.InferenceSession(sys.stdin.buffer.read())\n"
+        "print(session.run(None, {'x': np.arange(4, dtype=np.float32)})[0].tolist())"
     )
-    shell_out = shell.ok("exec", instance, "--", sys.executable, "-c", script)
-    assert shell_out == "eia1.medium\n"
-    assert apps
+    with Path(apps.double(tmp_path)).open("rb") as model:
+        done = subprocess.run(
+            [*EI, "exec", instance, "--", sys.executable, "-c", script],
+            env=environment(shell.home),
+            stdin=model,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert (done.returncode, done.stdout.strip()) == (0, apps.EXPECTED), done.stderr
+    (found,) = shell.document("describe", "accelerators", "--instance", instance)["accelerators"]
+    assert found["usage"]["requests"] == 1
 
 
 def test_a_signal_goes_to_the_command(shell: Shell, instance: str) -> None:
@@ -125,7 +135,7 @@ def test_a_shell_reads_commands(shell: Shell, instance: str) -> None:
 def test_a_shell_has_a_terminal_where_there_is_one(shell: Shell, instance: str) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execve(EI[0], [*EI, "shell", instance], environment(shell.home, PS1="$ "))
+        os.execve(EI[0], [*EI, "shell", instance], environment(shell.home))  # noqa: S606
     try:
         os.write(terminal, b"tty && stty size; exit 4\n")
         seen = b""
@@ -247,3 +257,30 @@ def test_wrong_usage_is_told_in_a_line(shell: Shell) -> None:
     for words, why in WRONG:
         _, line = shell.fails(*words)
         assert why in line, (words, line)
+
+
+def test_a_run_has_counts_a_role_and_tags(shell: Shell) -> None:
+    shell.ok("access", "role", "create", "runner")
+    words = ("run", "--accelerator", "eia1.medium:2", "--role", "runner", "--tag", "a=b", "--quiet")
+    look = (*EI, "describe", "instances", "--state", "running", "-o", "json")
+    found = json.loads(shell.ok(*words, "--", *look))["instances"]
+    (run,) = [each for each in found if each["provider"] == "command"]
+    assert (run["roleName"], run["tags"]) == ("runner", {"a": "b"})
+    assert run["acceleratorTypes"] == ["eia1.medium", "eia1.medium"]
+    status, why = shell.fails("exec", "i-0", "--env", "novalue", "--", "true")
+    assert status == 2
+    assert "--env" in why
+
+
+def test_types_and_nodes_of_processors_are_said_to_be_best_effort(shell: Shell) -> None:
+    assert shell.document("describe", "types")["bestEffort"]
+    assert "are virtual" in shell.ok("describe", "types").splitlines()[-1]
+    (node,) = shell.document("describe", "nodes")["nodes"]
+    assert node["bestEffort"]
+    assert "are virtual" in shell.ok("describe", "nodes").splitlines()[-1]
+
+
+def test_accelerators_are_filtered_by_health(shell: Shell, instance: str) -> None:
+    words = ("describe", "accelerators", "--instance", instance, "--state")
+    assert len(shell.document(*words, "ok")["accelerators"]) == 1
+    assert shell.document(*words, "impaired")["accelerators"] == []

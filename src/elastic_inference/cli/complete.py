@@ -71,6 +71,8 @@ class _Place:
         elif word in self._commands():
             self._parser = self._commands()[word]
             self._positionals = 0
+        elif self._commands():
+            return False
         else:
             self._positionals += 1
         return True

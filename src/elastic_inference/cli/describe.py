@@ -118,7 +118,8 @@ def _accelerator_table(answer: Row) -> str:
 
 def _instance_table(answer: Row) -> str:
     return table(
-        ("INSTANCE", "NAME", "STATE", "PROVIDER", "TYPES", "ACCELERATORS", "LAUNCHED", "REASON"),
+        ("INSTANCE", "NAME", "STATE", "PROVIDER", "TYPES", "ACCELERATORS", "LAUNCHED", "LAST SEEN",
+         "REASON"),
         [
             (
                 row["instanceId"],
@@ -128,11 +129,12 @@ def _instance_table(answer: Row) -> str:
                 ",".join(row["acceleratorTypes"]) or "-",
                 ",".join(row["acceleratorIds"]) or "-",
                 local_time(row["launchTime"]),
+                local_time(row["lastSeen"]) if row["lastSeen"] else "-",
                 row["stateReason"] or "-",
             )
             for row in answer["instances"]
         ],
-    )
+    )  # fmt: skip
 
 
 def _type_table(answer: Row) -> str:

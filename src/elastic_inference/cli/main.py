@@ -25,7 +25,7 @@ _COMPLETE = "__complete"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status: 0, 2 for bad usage, 1 for a failure."""
     try:
-        options = _parse(list(sys.argv[1:] if argv is None else argv))
+        options = parse(list(sys.argv[1:] if argv is None else argv))
         status: int = import_module(f"elastic_inference.cli.{options.module}").main(options)
         sys.stdout.flush()
     except ElasticInferenceError as error:
@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parse(words: list[str]) -> argparse.Namespace:
+def parse(words: list[str]) -> argparse.Namespace:
+    """The command that the words behind `ei` mean; ends the process where they mean none."""
     if words[:1] == [_COMPLETE]:
         return argparse.Namespace(module="complete", words=words[1:])
     own, marker, rest = _split(words)

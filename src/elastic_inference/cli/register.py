@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import os
 import sys
@@ -54,8 +53,7 @@ def _identity(options: argparse.Namespace, home: Path, timeout: float) -> Identi
                 next_step="Make a token where the pool runs (ei join-token), and give it:"
                 " ei register ENDPOINT --token TOKEN.",
             )
-        # The pool may have another address by now; who it is its authority shows.
-        return dataclasses.replace(known, endpoint=endpoint) if endpoint else known
+        return joining.moved(known, endpoint) if endpoint else known
     if known is not None:
         raise ConflictError(
             f"This host is {known.instance_id} of {known.endpoint} already.",

@@ -160,7 +160,8 @@ class Identities:
         )
         if not found:
             raise NotFoundError(
-                f"The {kind} {name[:64]!r} does not have the policy {policy_name[:64]!r}."
+                f"The {kind} {name[:64]!r} does not have the policy {policy_name[:64]!r}.",
+                next_step="ei access policy list shows who has which.",
             )
 
     def create_key(self, account: str, user: str) -> AccessKey:
@@ -197,9 +198,12 @@ class Identities:
         self.unmap_identity(account, aws_arn)
         self._store.mappings.add(IdentityMapping(account=account, aws_arn=aws_arn, role_name=role))
 
-    def unmap_identity(self, account: str, aws_arn: str) -> int:
+    def unmap_identity(self, account: str, aws_arn: str) -> None:
         columns = self._store.mappings.columns
-        return self._store.mappings.remove(columns.account == account, columns.aws_arn == aws_arn)
+        if not self._store.mappings.remove(columns.account == account, columns.aws_arn == aws_arn):
+            raise NotFoundError(
+                f"{aws_arn} has no role here.", next_step="ei access aws list shows who has one."
+            )
 
     # -- what is there --------------------------------------------------------------------------
 

@@ -171,7 +171,7 @@ def _between(
     if side.subnet.id not in endpoint.subnet_ids:
         found.append(_other_subnet(side, endpoint))
     if endpoint.state != AVAILABLE:
-        found.append(_not_available(endpoint))
+        found.append(_not_available(side, endpoint))
     if not _lets_in(side, endpoint, groups):
         found.append(_no_ingress(side, endpoint))
     if not any(each in groups for each in side.groups):
@@ -230,9 +230,11 @@ def _other_subnet(side: _Side, endpoint: Endpoint) -> Obstacle:
     )
 
 
-def _not_available(endpoint: Endpoint) -> Obstacle:
-    subnets = "".join(f" --subnet {each}" for each in endpoint.subnet_ids)
-    groups = "".join(f" --group {each}" for each in endpoint.group_ids)
+def _not_available(side: _Side, endpoint: Endpoint) -> Obstacle:
+    # A new one needs both, though this one has none.
+    subnets = "".join(f" --subnet {each}" for each in endpoint.subnet_ids or (side.subnet.id,))
+    own = side.groups[:1] or ("GROUP",)
+    groups = "".join(f" --group {each}" for each in endpoint.group_ids or own)
     return Obstacle(
         "endpoint-state",
         f"The endpoint {endpoint.id} is {endpoint.state}, not {AVAILABLE}.",

@@ -89,8 +89,9 @@ class Operations:
                 f"There is no operation {operation[:64]!r}.",
                 next_step=f"Operations: {', '.join(self.names)}.",
             )
-        # Connect asks with what it knows of the accelerator, and in its own words.
-        if operation != "Connect":
+        # Connect asks with what it knows of the accelerator, and in its own words. What a pool
+        # says of itself is for everybody whom it knows.
+        if operation not in {"Connect", "DescribePool"}:
             self._authorise(operation, document, caller)
         return do(document, caller)
 
