@@ -120,6 +120,21 @@ def test_it_is_the_same_host_after_restarts_of_agent_and_pool(home: Path, away: 
             assert len(said) == 1, "the end of the second pool is not waited for"
 
 
+def test_its_pool_may_move_to_another_address(home: Path, away: Path) -> None:
+    with up(home), registered(home, away):
+        was = identity(away)
+        done = ei(away, "validate")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert was["instance_id"] in done.stdout
+        assert "Its agent was heard of" in done.stdout
+    with up(home, "--listen", "127.0.0.2:0"):
+        endpoint = json.loads((home / "current.json").read_text())["endpoint"]
+        with agent(away, endpoint):
+            now = identity(away)
+            assert (now["endpoint"], now["instance_id"]) == (endpoint, was["instance_id"])
+            assert metadata(now["metadata_url"], "instance-id") == was["instance_id"]
+
+
 def test_what_is_attached_while_it_runs_is_there_at_once(home: Path, away: Path) -> None:
     with up(home), registered(home, away):
         was = identity(away)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import hmac
 import http.client
@@ -153,6 +154,12 @@ def join(home: Path, endpoint: str, token: JoinToken, name: str, timeout: float)
         ) from error
     identity.save(home)
     return identity
+
+
+def moved(identity: Identity, endpoint: str) -> Identity:
+    """The same host, where its pool has another address by now; its authority shows that."""
+    name = _name_at(endpoint, Path(identity.ca))
+    return dataclasses.replace(identity, endpoint=endpoint, server_name=name)
 
 
 def facts() -> dict[str, Any]:

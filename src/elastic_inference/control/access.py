@@ -18,12 +18,16 @@ from elastic_inference.protocol import sigv4
 
 Context = Mapping[str, str | Sequence[str]]
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-# Connect is what the original's policies allow; a host's own key is for learning what it is, and
-# for giving that up.
+# Connect is what the original's policies allow; a host's own key is for learning what it is, for
+# validating that and for giving it up.
 CONNECT = "elastic-inference:Connect"
 _DAY = 86400.0
 _OF_HOSTS = frozenset(
-    {"elastic-inference:GetInstanceDocument", "elastic-inference:TerminateInstance"}
+    {
+        "elastic-inference:GetInstanceDocument",
+        "elastic-inference:ValidateInstance",
+        "elastic-inference:TerminateInstance",
+    }
 )
 
 
