@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.cli import apps
 from tests.cli.pool import Shell, shared
 from tests.pools import EI, PATIENCE, ei, environment, program
 
+README = Path(__file__).parent.parent.parent / "README.md"
 root = pytest.mark.skipif(os.geteuid() != 0, reason="users of their own need root")
 
 
@@ -239,6 +241,7 @@ WRONG = [
     (("exec", "i-0", "--", "true"), "There is no instance 'i-0'"),
     (("exec", "i-0", "true"), "needs -- and a command"),
     (("exec", "i-0", "--env", "=x", "--", "true"), "--env"),
+    (("exec", "i-0", "--env", "novalue", "--", "true"), "--env"),
     (("stop",), "INSTANCE"),
     (("stop", "i-0"), "There is no instance 'i-0'"),
     (("stop", "i-0", "--", "true"), "takes no command after --"),
@@ -267,9 +270,6 @@ def test_a_run_has_counts_a_role_and_tags(shell: Shell) -> None:
     (run,) = [each for each in found if each["provider"] == "command"]
     assert (run["roleName"], run["tags"]) == ("runner", {"a": "b"})
     assert run["acceleratorTypes"] == ["eia1.medium", "eia1.medium"]
-    status, why = shell.fails("exec", "i-0", "--env", "novalue", "--", "true")
-    assert status == 2
-    assert "--env" in why
 
 
 def test_types_and_nodes_of_processors_are_said_to_be_best_effort(shell: Shell) -> None:
@@ -284,3 +284,36 @@ def test_accelerators_are_filtered_by_health(shell: Shell, instance: str) -> Non
     words = ("describe", "accelerators", "--instance", instance, "--state")
     assert len(shell.document(*words, "ok")["accelerators"]) == 1
     assert shell.document(*words, "impaired")["accelerators"] == []
+
+
+def test_the_readme_s_commands_work_as_they_stand(shell: Shell, tmp_path: Path) -> None:
+    (readme,) = [
+        block
+        for block in re.findall(r"```sh\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+        if "ei launch" in block
+    ]
+    work, programs = tmp_path / "work", tmp_path / "programs"
+    for folder in (work, programs):
+        folder.mkdir()
+    Path(apps.double(work)).rename(work / "model.onnx")
+    (work / "application.py").write_text(
+        "import numpy as np, onnxruntime as ort\n"
+        "session = ort.InferenceSession('model.onnx')\n"
+        "print(session.run(None, {'x': np.arange(4, dtype=np.float32)})[0].tolist())\n"
+    )
+    (programs / "ei").write_text(f'#!/bin/sh\nexec {" ".join(EI)} "$@"\n')
+    (programs / "ei").chmod(0o755)
+    path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-ec", readme],
+        cwd=work,
+        env=environment(shell.home, PATH=path),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert apps.EXPECTED in done.stdout
+    assert "WRONG" not in done.stdout
+    assert done.stdout.rstrip().endswith("is terminated")
