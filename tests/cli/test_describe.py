@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
+import shlex
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from elastic_inference import __version__
+from elastic_inference.cli.main import parse
+from elastic_inference.cli.parser import build_parser
 from tests.pools import EI, ei, environment
 
-COMMANDS = ("run", "up", "describe", "token", "terminate")
+COMMANDS = ("run", "up", "describe", "token", "launch", "exec", "terminate", "bill", "validate")
 
 
 def test_where_no_pool_runs_there_is_nothing_and_no_error(tmp_path: Path) -> None:
@@ -119,3 +125,31 @@ def test_what_a_pool_needs_is_named_where_it_is_missing(
     assert "cryptography" in done.stderr
     assert "elastic-inference[node]" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield child
+                yield from _commands(child)
+
+
+def test_the_help_of_every_command_has_examples_of_it() -> None:
+    found = list(_commands(build_parser()))
+    assert len(found) > 50
+    for parser in found:
+        # Those of a group may stand for its commands.
+        words = parser.prog.split()[:2]
+        assert " ".join(words) in parser.format_help().partition("examples:")[2], parser.prog
+
+
+def test_every_example_is_understood() -> None:
+    count = 0
+    for parser in _commands(build_parser()):
+        for line in parser.format_help().partition("examples:")[2].splitlines():
+            command = re.match(r"  ei (.*?)(?:   .*)?$", line)
+            if command and not re.search(r"[&|<>\\]", command[1]):
+                parse(shlex.split(command[1]))
+                count += 1
+    assert count > 100
