@@ -11,8 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from elastic_inference.control import pool as pools
 from elastic_inference.control import records
+from elastic_inference.control.pool import Pool
 from elastic_inference.control.records import ACCOUNT, Accelerator, Instance
 from elastic_inference.control.store import Store
 from elastic_inference.fleet.base import Health, Status
@@ -34,7 +34,7 @@ class CrowdedFleet(LocalFleet):
     def local_address(self, accelerator_id: str) -> dict[str, object] | None:
         if accelerator_id.startswith(_PREFIX):
             return None
-        return super().local_address(accelerator_id)  # type: ignore[return-value]  # a wider one
+        return super().local_address(accelerator_id)
 
 
 def accelerator_id(number: int) -> str:
@@ -75,9 +75,12 @@ def fill(store: Store, count: int) -> None:
 
 def main() -> None:
     home, count = Path(sys.argv[1]), int(sys.argv[2])
-    pools.LocalFleet = CrowdedFleet  # type: ignore[misc]  # see above
-    pool = pools.Pool(
-        home / "pool", settings=PoolSettings(home=home), limits=Limits(), outlive=True
+    pool = Pool(
+        home / "pool",
+        settings=PoolSettings(home=home),
+        limits=Limits(),
+        outlive=True,
+        fleet_type=CrowdedFleet,
     )
     fill(pool.plane.store, count)
     print(json.dumps(dataclasses.asdict(pool.pointer)), flush=True)

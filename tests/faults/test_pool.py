@@ -36,7 +36,7 @@ def running(directory: Path, limits: Limits | None = None, **settings: float) ->
     try:
         yield pool
     finally:
-        for instance in pool.plane.store.instances():
+        for instance in pool.plane.store.instances.where():
             pool.plane.terminate(instance.id)
         pool.close()
 
@@ -90,13 +90,13 @@ def test_an_instance_terminated_while_it_starts_leaves_nothing(short_path: Path)
 
         thread = threading.Thread(target=run)
         thread.start()
-        until("its accelerators noted", lambda: len(plane.store.accelerators()) == 2)
-        [instance] = plane.store.instances()
+        until("its accelerators noted", lambda: len(plane.store.accelerators.where()) == 2)
+        [instance] = plane.store.instances.where()
         assert instance.state == "pending"
         plane.terminate(instance.id)
         thread.join(60.0)
         assert len(outcome) == 1
-        assert plane.store.accelerators() == []
+        assert plane.store.accelerators.where() == []
         assert accelerator_pids(short_path / "state") == {}
         assert list((short_path / "state" / "run").iterdir()) == []
         # What was reserved for it is free again: all of the node's memory can be had.

@@ -94,6 +94,7 @@ class Api:
         slot.callback(self._slots.release)
         try:
             connection.settimeout(_HANDSHAKE_TIMEOUT)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with (
                 contextlib.suppress(OSError),
                 self._tls.wrap_socket(connection, server_side=True) as encrypted,
@@ -109,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = f"elastic-inference/{__version__}"
     sys_version = ""
     timeout = _TIMEOUT
+    # Head and body leave together: a peer that waits for more would delay the second of two.
+    wbufsize = -1
 
     def __init__(
         self,

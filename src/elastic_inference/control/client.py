@@ -117,6 +117,7 @@ class ControlClient:
         tls = self._tls
         plain = socket.create_connection((parts.hostname or "", parts.port or 443), self._timeout)
         try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return tls.wrap_socket(plain, server_hostname=self.pointer.server_name)
         except BaseException:
             plain.close()

@@ -122,9 +122,7 @@ class Lifecycle:
             with self._store.transaction():
                 now = self._store.instances.get(instance.id)
                 if now is None or now.state != records.PENDING:
-                    raise ConflictError(
-                        f"The instance {instance.id} was ended while it started."
-                    )
+                    raise ConflictError(f"The instance {instance.id} was ended while it started.")
                 self._store.set_instance(
                     instance.id,
                     state=records.RUNNING, state_reason="", launched_at=self._clock.time(),

@@ -59,6 +59,7 @@ class Pool:
         limits: Limits,
         listen_on: str | None = None,
         outlive: bool,
+        fleet_type: type[LocalFleet] = LocalFleet,
     ) -> None:
         """Start it.
 
@@ -66,6 +67,7 @@ class Pool:
             state: the directory with all that it must not forget.
             listen_on: `HOST:PORT`; None for a free port on loopback, the same at each start.
             outlive: the accelerators go on when this process ends.
+            fleet_type: what runs accelerators.
 
         Raises:
             ConflictError: another control plane uses `state`.
@@ -80,7 +82,7 @@ class Pool:
             undo.callback(self._store.close)
             authority = Authority.open(state)
             catalog = Catalog.load(settings.catalog)
-            fleet = LocalFleet(
+            fleet = fleet_type(
                 state / "run",
                 home / "accounts",
                 settings=settings,
