@@ -170,12 +170,11 @@ class Access:
         )
 
     def policies(self, key: AccessKey) -> list[Policy]:
-        """Those that the user or role of a key has."""
-        kind = records.ROLE if key.kind == records.ROLE else records.USER
-        return [
-            _parsed(name, text)
-            for name, text in self._store.documents_of(key.account, kind, key.name)
-        ]
+        """Those that the user or role of a key has; none where it is of neither."""
+        if key.kind not in {records.ROLE, records.USER}:
+            return []
+        found = self._store.documents_of(key.account, key.kind, key.name)
+        return [_parsed(name, text) for name, text in found]
 
     def _context(self, principal: Principal) -> dict[str, str | Sequence[str]]:
         key, now = principal.key, self._clock.time()

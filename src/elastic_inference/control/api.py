@@ -16,6 +16,7 @@ from typing import Any
 from elastic_inference._version import __version__
 from elastic_inference.control.access import Access
 from elastic_inference.control.caller import Caller
+from elastic_inference.control.late import Late
 from elastic_inference.control.operations import Operations, Upgrade
 from elastic_inference.errors import (
     ElasticInferenceError,
@@ -72,6 +73,11 @@ class Api:
         self._tls = tls
         self._slots = threading.BoundedSemaphore(max_connections)
         self.commands = threading.BoundedSemaphore(max_commands)
+        self.late = Late()
+
+    def close(self) -> None:
+        """Watch no longer; requests that are under way are answered."""
+        self.late.close()
 
     def serve(self, connection: socket.socket, peer: tuple[Any, ...]) -> None:
         """Answer what comes over `connection`, which is the API's from here on. Never blocks."""
@@ -127,13 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         # The base class gives each read its time; a request has no more than that as a whole.
-        self._late = threading.Timer(_TIMEOUT, _cut, (self.connection,))
-        self._late.daemon = True
-        self._late.start()
+        self._api.late.watch(self.connection, _TIMEOUT)
         try:
             super().handle_one_request()
         finally:
-            self._late.cancel()
+            self._api.late.forget(self.connection)
 
     def do_GET(self) -> None:
         if self.path != AUTHORITY_PATH:
@@ -203,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> dict[str, Any] | Upgrade:
         body = self._body()
-        self._late.cancel()
+        self._api.late.forget(self.connection)
         target = self.headers.get("X-Amz-Target", "")
         operation = target.removeprefix(TARGET_PREFIX)
         operations = self._api.operations
@@ -267,12 +271,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         _log.debug(format, *args)
-
-
-def _cut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        # Not SSLSocket's own, which pulls the session from under the waiting thread.
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -120,6 +120,7 @@ class Pool:
                 settings.max_control_connections,
                 settings.max_commands,
             )
+            undo.callback(api.close)
             self._endpoint = Endpoint(
                 listener,
                 pool_names=frozenset(names),

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.sql import Executable
 
 from elastic_inference.control import records, schema
@@ -16,6 +16,20 @@ from elastic_inference.control.records import Accelerator, AccessKey, Instance, 
 from elastic_inference.control.tables import Records
 
 _ENDED = (records.TERMINATED,)
+# Built once: every call that policies decide on asks this.
+_DOCUMENTS = (
+    select(schema.policies.c.name, schema.policies.c.document)
+    .join(
+        schema.attachments,
+        (schema.attachments.c.policy == schema.policies.c.name)
+        & (schema.attachments.c.account == schema.policies.c.account),
+    )
+    .where(
+        schema.attachments.c.account == bindparam("of"),
+        schema.attachments.c.kind == bindparam("as"),
+        schema.attachments.c.name == bindparam("called"),
+    )
+)
 
 
 class Store:
@@ -121,16 +135,8 @@ class Store:
 
     def documents_of(self, account: str, kind: str, name: str) -> list[tuple[str, str]]:
         """Name and text of each policy that a user or role has."""
-        attached, policies = schema.attachments.c, schema.policies.c
-        query = (
-            select(policies.name, policies.document)
-            .join(
-                schema.attachments,
-                (attached.policy == policies.name) & (attached.account == policies.account),
-            )
-            .where(attached.account == account, attached.kind == kind, attached.name == name)
-        )
-        return [(str(row.name), str(row.document)) for row in self._database.rows(query)]
+        found = self._database.rows(_DOCUMENTS, {"of": account, "as": kind, "called": name})
+        return [(str(row.name), str(row.document)) for row in found]
 
     # -- settings ---------------------------------------------------------------------------
 
