@@ -97,12 +97,12 @@ class Leftovers:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             rows = {row[0] for row in database.execute("SELECT id FROM accelerators")}
             keys = database.execute(
-                "SELECT count(*) FROM access_keys WHERE instance_id IS NOT NULL"
+                "SELECT count(DISTINCT instance_id) FROM access_keys"
             ).fetchone()[0]
         folders = list((self._crew.home / "pool" / "run").iterdir())
         found = [f"row of accelerator {each}" for each in rows - wanted]
         if keys > len(wanted):
-            found.append(f"{keys - len(wanted)} access keys")
+            found.append(f"access keys of {keys - len(wanted)} instances")
         if len(folders) > len(wanted):
             found.append(f"{len(folders) - len(wanted)} accelerators' folders")
         return found
