@@ -20,6 +20,7 @@ Context = Mapping[str, str | Sequence[str]]
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 # Connect is what the original's policies allow; a host's own key is for learning what it is, for
 # validating that and for giving it up.
+_ENDED = (records.SHUTTING_DOWN, records.TERMINATED)
 CONNECT = "elastic-inference:Connect"
 _DAY = 86400.0
 _OF_HOSTS = frozenset(
@@ -218,7 +219,7 @@ class Access:
     def session_of(self, instance: Instance) -> AccessKey | None:
         """An instance's credentials, which are renewed well before they expire.
 
-        None where its role is gone or it has none.
+        None where its role is gone or it has none, or where the instance has ended.
         """
         if not instance.role_name or not self._store.roles.get(
             instance.account, instance.role_name
@@ -232,9 +233,16 @@ class Access:
             columns.expires_at > now + self._lifetime / 2,
             order=(columns.expires_at.desc(),),
         )
-        return latest or self.add_session(
-            instance.account, instance.role_name, instance.id, self._lifetime, instance.id
-        )
+        if latest is not None:
+            return latest
+        with self._store.transaction():
+            # With its end its credentials were removed, and no others may come after that.
+            found = self._store.instances.get(instance.id)
+            if found is None or found.state in _ENDED:
+                return None
+            return self.add_session(
+                instance.account, instance.role_name, instance.id, self._lifetime, instance.id
+            )
 
     def add_session(
         self, account: str, role: str, name: str, lifetime: float, instance_id: str | None = None

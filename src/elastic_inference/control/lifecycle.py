@@ -28,6 +28,7 @@ from elastic_inference.errors import (
 from elastic_inference.fleet.base import Fleet, Health, Placement
 
 _log = logging.getLogger(__name__)
+_ENDING = (records.STOPPING, records.SHUTTING_DOWN)
 _TRANSIENT = (records.PENDING, records.STOPPING, records.SHUTTING_DOWN)
 # Those in whose places something may run.
 _PLACED = (records.RUNNING, records.STOPPING)
@@ -97,7 +98,7 @@ class Lifecycle:
                 return None
             if instance.state == records.PENDING:
                 self._bring_up(instance)
-            elif instance.state in {records.STOPPING, records.SHUTTING_DOWN}:
+            elif instance.state in _ENDING:
                 self._take_down(instance)
             elif instance.state == records.RUNNING:
                 self._settle_accelerators(instance)
@@ -145,7 +146,7 @@ class Lifecycle:
                 state=end, state_reason=reason[:1024],
             )  # fmt: skip
             now = self._store.instances.get(instance.id)
-            if now is not None and now.state in {records.STOPPING, records.SHUTTING_DOWN}:
+            if now is not None and now.state in _ENDING:
                 self._take_down(now)
 
     def _start(self, accelerators: Sequence[Accelerator]) -> None:
@@ -209,6 +210,11 @@ class Lifecycle:
         try:
             self._start(joining)
             with self._store.transaction():
+                now = self._store.instances.get(instance.id)
+                if now is None or now.state != records.RUNNING:
+                    raise ConflictError(
+                        f"The instance {instance.id} was ended while the accelerator started."
+                    )
                 self._associate(instance.id)
                 self._note_types(instance.id)
         except BaseException:
@@ -237,6 +243,9 @@ class Lifecycle:
             (self._compute.close_instance if for_good else self._compute.stop)(instance.id)
         now = self._clock.time()
         with self._store.transaction():
+            # Some may have been detached meanwhile, and a stop have become an end for good.
+            found = self._store.instances.get(instance.id) or instance
+            types = _types_left(found, self._store.accelerators_of(instance.id))
             self._remove(accelerators)
             if for_good:
                 self._store.keys.remove(self._store.keys.columns.instance_id == instance.id)
@@ -244,8 +253,12 @@ class Lifecycle:
                     instance.id, state=records.TERMINATED, ended_at=now, place={}
                 )
                 self._store.forget_instances(now - MEMORY_OF_ENDED)
-            else:
-                self._store.set_instance(instance.id, state=records.STOPPED)
+            elif found.state == records.STOPPING:
+                self._store.set_instance(
+                    instance.id, state=records.STOPPED, accelerator_types=types
+                )
+        if not for_good and found.state == records.SHUTTING_DOWN:
+            self._take_down(found)
 
     def _end(self, accelerators: Sequence[Accelerator]) -> None:
         ids = [each.id for each in accelerators]
@@ -299,3 +312,12 @@ class Lifecycle:
         if instance.state == records.RUNNING and accelerator.state == records.ASSOCIATED:
             self._fleet.revive(order)
             _log.info("%s had ended and is started again", accelerator.id)
+
+
+def _types_left(instance: Instance, accelerators: Sequence[Accelerator]) -> list[str]:
+    """What a stopped instance starts with: what it had, but for what was being detached."""
+    types = list(instance.accelerator_types)
+    for each in accelerators:
+        if each.state == records.DISASSOCIATING and each.type in types:
+            types.remove(each.type)
+    return types

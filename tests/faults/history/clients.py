@@ -14,7 +14,7 @@ from typing import Any
 from tests.faults.history import data_plane
 from tests.faults.history.data_plane import Held
 from tests.faults.history.expected import GONE, RUNNING, STOPPED, TERMINATED, Expected, State
-from tests.faults.history.journal import UNKNOWN, Call
+from tests.faults.history.journal import ERROR, OK, UNKNOWN, Call
 from tests.faults.history.scene import ALLOW, DENY, ROLE, Scene
 
 TYPE = "eia1.medium"
@@ -64,10 +64,9 @@ class Client(threading.Thread):
                 continue
             if each.lease is not None:
                 continue
-            journal, about = self._scene.journal, {"instanceIds": [each.id]}
-            row = journal.call(self.name, "DescribeInstances", about)
-            about = {"instanceId": each.id}
-            attached = journal.call(self.name, "DescribeAccelerators", about)
+            ask = self._scene.journal.call
+            row = ask(self.name, "DescribeInstances", {"instanceIds": [each.id]})
+            attached = ask(self.name, "DescribeAccelerators", {"instanceId": each.id})
             if row.ok and attached.ok:
                 (found,) = row.answer["instances"]
                 self._see(each, found, attached.answer["accelerators"])
@@ -172,6 +171,9 @@ class Client(threading.Thread):
         found = {each.answer["instanceId"] for each in calls if each.ok}
         if len(found) > 1:
             self._scene.complain(f"one client token made {sorted(found)}")
+        if found and {each.outcome for each in calls} == {OK, ERROR}:
+            refused = [str(each) for each in calls if each.outcome == ERROR]
+            self._scene.complain(f"one of two with one client token was refused: {refused}")
         return calls
 
     def _leave(self, made: Expected) -> None:
@@ -244,7 +246,7 @@ class Client(threading.Thread):
         calls: list[Call] = []
         both = [
             threading.Thread(
-                target=lambda what=what: calls.append(self._scene.journal.call(self.name, *what))  # type: ignore[misc]  # bound now
+                target=lambda what=what: calls.append(self._scene.journal.call(self.name, *what))
             )
             for what in chosen
         ]

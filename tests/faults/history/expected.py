@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 
 from tests.faults.history.journal import ERROR, OK, Call
 
@@ -77,21 +79,14 @@ class Expected:
         self._note_ids(call)
 
     def note_race(self, calls: list[Call]) -> None:
-        """Several calls at one time, in any order; each may have been refused for another."""
-        may = self.may
-        for _ in calls:
-            may |= {
-                after_call(state, call.operation, call.document)
-                for state in may
-                for call in calls
-                if call.outcome != ERROR or call.operation in _RETRIED
-            }
-        if any(call.ok and call.operation == "TerminateInstance" for call in calls):
-            may = frozenset({GONE})
-        elif {call.operation for call in calls if call.ok} == {"StopInstance"}:
-            may = frozenset(state for state in may if state.name in {STOPPED, TERMINATED})
+        """Several calls at one time, which came in any order."""
+        self.may = frozenset(
+            state
+            for order in permutations(calls)
+            for begin in self.may
+            for state in _in_order(begin, order)
+        )
         self._forget_ids()
-        self.may = may
 
     def see(self, state: State, ids: frozenset[str], tag: str) -> list[str]:
         """What is wrong with the state that it is found in; from here on that is its state."""
@@ -142,6 +137,7 @@ _CHANGING = {
     "RunInstance", "StopInstance", "StartInstance", "TerminateInstance", "AttachAccelerator",
     "DetachAccelerator",
 }  # fmt: skip
+_WHILE_RUNNING = {"AttachAccelerator", "DetachAccelerator"}
 _LEADS_TO = {"StopInstance": STOPPED, "StartInstance": RUNNING}
 # What was begun and failed is tried again by the control plane.
 _RETRIED = {"StopInstance", "TerminateInstance", "DetachAccelerator"}
@@ -166,6 +162,24 @@ def after_call(state: State, operation: str, document: dict[str, object]) -> Sta
     return State(name, _sorted(types.elements()))
 
 
+def _in_order(state: State, calls: Sequence[Call]) -> set[State]:
+    """Where calls lead that were done one after the other; nowhere if that cannot have been."""
+    states = {state}
+    for call in calls:
+        done = {after_call(each, call.operation, call.document) for each in states}
+        if call.ok and call.operation in _WHILE_RUNNING:
+            states = {
+                after_call(each, call.operation, call.document)
+                for each in states
+                if each.name == RUNNING
+            }
+        elif call.ok:
+            states = done
+        elif call.outcome != ERROR or call.operation in _RETRIED:
+            states |= done
+    return states
+
+
 def after_error(state: State, call: Call) -> set[State]:
     """The states after an operation that was answered with an error."""
     if call.operation == "RunInstance":
@@ -176,7 +190,7 @@ def after_error(state: State, call: Call) -> set[State]:
 
 
 def _sorted(types: object) -> tuple[str, ...]:
-    return tuple(sorted(types))  # type: ignore[call-overload,no-any-return]  # iterables of str
+    return tuple(sorted(types))  # type: ignore[call-overload]  # iterables of str
 
 
 class Budget:

@@ -58,10 +58,15 @@ class Killer(threading.Thread):
         else:
             time.sleep(self._random.uniform(0.0, 0.3))
             self.inside += 1
-        if way > 0.85:
-            self._kill_an_accelerator()
         scene.gate.shut()
+        if way > 0.9:
+            self._kill_an_accelerator()
         scene.plane.kill()
+        if 0.8 < way < 0.9:
+            self._kill_an_accelerator()
+        if way > 0.8:
+            # Nothing is billed while neither of them is there.
+            time.sleep(self._random.uniform(1.0, 4.0))
         if self._random.random() < 0.2:
             # And in the middle of its recovery.
             scene.plane.spawn()

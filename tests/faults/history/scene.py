@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.faults.crew import until
 from tests.faults.history.expected import Budget, Expected
@@ -100,7 +101,7 @@ class Scene:
             self.wrong.append(each)
             print(f"    WRONG {each[:600]}", flush=True)
 
-    def insist(self, who: str, operation: str, document: dict[str, object]) -> None:
+    def insist(self, who: str, operation: str, document: dict[str, Any]) -> None:
         """Repeat what may be repeated until it is answered."""
 
         def done() -> bool:
