@@ -195,15 +195,18 @@ class Identities:
         """Give those whom AWS knows by an ARN (with wildcards) a role."""
         self.role(account, role)
         parse_pattern(aws_arn)
-        self.unmap_identity(account, aws_arn)
+        self._unmap(account, aws_arn)
         self._store.mappings.add(IdentityMapping(account=account, aws_arn=aws_arn, role_name=role))
 
     def unmap_identity(self, account: str, aws_arn: str) -> None:
-        columns = self._store.mappings.columns
-        if not self._store.mappings.remove(columns.account == account, columns.aws_arn == aws_arn):
+        if not self._unmap(account, aws_arn):
             raise NotFoundError(
                 f"{aws_arn} has no role here.", next_step="ei access aws list shows who has one."
             )
+
+    def _unmap(self, account: str, aws_arn: str) -> int:
+        columns = self._store.mappings.columns
+        return self._store.mappings.remove(columns.account == account, columns.aws_arn == aws_arn)
 
     # -- what is there --------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from elastic_inference.errors import (
     InvalidRequestError,
     LimitExceededError,
     NotFoundError,
+    UnavailableError,
 )
 from elastic_inference.fleet.base import Fleet
 from elastic_inference.settings import PoolSettings
@@ -181,7 +182,12 @@ class ControlPlane:
         Raises:
             NotFoundError: there was never such an instance, or long ago.
         """
-        return self._begin_end(instance_id, records.SHUTTING_DOWN, _GOING)
+        try:
+            return self._begin_end(instance_id, records.SHUTTING_DOWN, _GOING)
+        except UnavailableError:
+            # Its user is told, and may be gone; what had to end ends once it can.
+            self._watch.end(instance_id)
+            raise
 
     def _begin_end(self, instance_id: str, state: str, done: Sequence[str]) -> tuple[str, Instance]:
         with self.store.transaction():

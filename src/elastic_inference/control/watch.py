@@ -34,8 +34,10 @@ class Watch:
         self._plane = plane
         self._lifecycle = lifecycle
         self._changed = threading.Condition()
-        # Monotonic times: when a silent instance ends, and when something is tried again.
+        # Monotonic times: when a silent instance ends, when an end that could not be written down
+        # is tried again, and when something that was promised is.
         self._leases: dict[str, float] = {}
+        self._ends: dict[str, float] = {}
         self._retries: dict[str, float] = {}
         self._next_note = 0.0
         self._next_purge = 0.0
@@ -75,6 +77,13 @@ class Watch:
             self._retries[instance_id] = time.monotonic() + _PAUSE
             self._changed.notify_all()
 
+    def end(self, instance_id: str) -> None:
+        """Terminate an instance in a while: that could not even be promised now."""
+        with self._changed:
+            self._leases.pop(instance_id, None)
+            self._ends[instance_id] = time.monotonic() + _PAUSE
+            self._changed.notify_all()
+
     def _run(self) -> None:
         asleep, due = 0.0, math.inf
         while True:
@@ -86,15 +95,19 @@ class Watch:
                     for name in self._leases:
                         self._leases[name] += now - asleep
                 silent = self._take(self._leases, now)
+                ends = self._take(self._ends, now)
                 again = self._take(self._retries, now)
                 notes = now >= self._next_note
-                if not (silent or again or notes):
+                if not (silent or ends or again or notes):
                     asleep = now
-                    due = min([*self._leases.values(), *self._retries.values(), self._next_note])
+                    times = (self._leases, self._ends, self._retries)
+                    due = min([self._next_note, *(at for each in times for at in each.values())])
                     self._changed.wait(max(0.0, due - now))
                     continue
                 asleep, due = now, math.inf
-            self._work(silent, again, notes=notes)
+            for instance_id in silent:
+                _log.warning("%s has been silent for its whole lease and is ended", instance_id)
+            self._work([*silent, *ends], again, notes=notes)
 
     @staticmethod
     def _take(times: dict[str, float], now: float) -> list[str]:
@@ -103,20 +116,21 @@ class Watch:
             del times[name]
         return due
 
-    def _work(self, silent: Sequence[str], again: Sequence[str], *, notes: bool) -> None:
-        for instance_id in silent:
-            _log.warning("%s has been silent for its whole lease and is ended", instance_id)
-            self._guarded(instance_id, lambda of=instance_id: self._plane.terminate(of))  # type: ignore[misc]  # bound now
+    def _work(self, ends: Sequence[str], again: Sequence[str], *, notes: bool) -> None:
+        for instance_id in ends:
+            self._guarded(instance_id, self._plane.terminate, self.end)
         for instance_id in again:
-            self._guarded(instance_id, lambda of=instance_id: self._lifecycle.settle(of))  # type: ignore[misc]  # bound now
+            self._guarded(instance_id, self._lifecycle.settle, self.retry)
         if notes:
             self._next_note = time.monotonic() + self._plane.settings.meter_interval
-            self._guarded("", self._take_notes)
+            self._guarded("", lambda _: self._take_notes(), lambda _: None)
 
-    def _guarded(self, instance_id: str, act: Callable[[], object]) -> None:
+    def _guarded(
+        self, instance_id: str, act: Callable[[str], object], later: Callable[[str], None]
+    ) -> None:
         """Without this thread no lease would ever end again."""
         try:
-            act()
+            act(instance_id)
         except Exception as error:  # noqa: BLE001 - see above
             if not isinstance(error, ElasticInferenceError):
                 _log.exception("The control plane's watch failed and goes on")
@@ -125,7 +139,7 @@ class Watch:
             else:
                 _log.warning("%s", error)
             if instance_id and self._is_there(instance_id):
-                self.retry(instance_id)
+                later(instance_id)
 
     def _is_there(self, instance_id: str) -> bool:
         try:

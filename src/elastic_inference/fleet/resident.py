@@ -199,6 +199,8 @@ class Resident:
         """End the process and remove the directory."""
         with self._life:
             if self.control is not None:
+                # One that was just being started was not asked yet.
+                self.control.drain()
                 self.control.wait(grace)
             self._bury()
             files.remove_tree(self.directory)
