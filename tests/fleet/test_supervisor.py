@@ -178,6 +178,9 @@ def test_one_that_starts_but_does_not_infer_is_moved_and_never_shown_well(ward: 
     assert ward.next()[0] is IMPAIRED
     # Ended twice for its checks, then moved.
     assert [ward.started() for _ in range(3)] == ["start", "move", "start"]
+    # In its new place it is asked as well, before it is said to be well.
+    ward.patient.asked = threading.Semaphore(0)
+    assert ward.patient.asked.acquire(timeout=PATIENCE)
     assert ward.seen.empty()
     ward.patient.says = WELL
     assert ward.next() == (OK, "")

@@ -45,6 +45,7 @@ class _Case:
     Attributes:
         failed_checks: inference checks that failed in a row.
         failed_here: how often in a row it was not well again after a start in its place.
+        ill: it must show that it infers before it is said to be well, in another place too.
     """
 
     resident: Resident
@@ -57,6 +58,7 @@ class _Case:
     restarting: bool = False
     failed_checks: int = 0
     failed_here: int = 0
+    ill: bool = False
     steadiness: Steadiness = field(default_factory=Steadiness)
 
 
@@ -177,7 +179,7 @@ class Supervisor:
         case.failed_checks = 0
         self._selector.register(control, selectors.EVENT_READ, lambda: self._heard(case, control))
         # One that has said who it is serves; one that was ill must show that it infers.
-        if control.greeted and not case.failed_here:
+        if control.greeted and not case.ill:
             case.next_probe += self._settings.health_interval
             self._set_health(case, Health.OK)
 
@@ -260,18 +262,20 @@ class Supervisor:
             self._troubled(case, finding)
         else:
             case.failed_checks = case.failed_here = 0
+            case.ill = False
             self._set_health(case, Health.OK)
 
     def _troubled(self, case: _Case, finding: probes.Finding) -> None:
         """It answers, but it does not infer."""
         case.failed_checks += 1
-        if finding.lost or case.failed_here or case.failed_checks >= _IMPAIRED_AFTER:
+        if finding.lost or case.ill or case.failed_checks >= _IMPAIRED_AFTER:
             self._set_health(case, Health.IMPAIRED, finding.trouble)
         control = case.resident.control
         if (finding.lost or case.failed_checks >= _ENDED_AFTER) and control is not None:
             _log.warning("%s is ended: %s", case.resident.id, finding.trouble)
             case.failed_checks = 0
             case.failed_here += 1
+            case.ill = True
             control.kill()
 
     def _end_probe(self, case: _Case) -> None:
@@ -337,6 +341,7 @@ class Supervisor:
             self._follow(case.resident)
         else:
             case.failed_here += counts
+            case.ill = case.ill or counts
             self._schedule(case, time.monotonic())
 
     def _set_health(self, case: _Case, health: Health, reason: str = "") -> None:
