@@ -136,8 +136,9 @@ def bounds(
         transitions += 1
         if not plane.was_up(ended - PER_HEARTBEAT, ended + PER_TRANSITION):
             heartbeats += 1
-    slack = 2 * PER_TRANSITION * max(1, transitions)
-    return Bounds(accelerator_id, lower, upper, slack + heartbeats * PER_HEARTBEAT, slack)
+    # When it served is known by its own word, which the bill cannot be before.
+    above = PER_TRANSITION * max(1, transitions)
+    return Bounds(accelerator_id, lower, upper, 2 * above + heartbeats * PER_HEARTBEAT, above)
 
 
 def _ends(accelerator_id: str, instance_id: str, calls: Sequence[Call]) -> list[Call]:

@@ -95,17 +95,17 @@ class Client(threading.Thread):
         local = [each for each in running if each.provider == "local"]
         stopped = [each for each in mine if each.sure and each.sure.name == STOPPED]
         having = [each for each in running if each.ids]
-        choices: list[tuple[float, Callable[[], None]]] = [(3.0, self._run_one), (0.3, self._price)]
+        choices: list[tuple[float, Callable[[], None]]] = [(2.0, self._run_one), (0.3, self._price)]
         for weight, act, among in (
-            (2.0, self._end, local),
-            (3.0, self._start, stopped),
+            (2.5, self._end, local),
+            (4.0, self._start, stopped),
             (0.7, self._reboot, local),
             (1.0, self._terminate, running + stopped),
-            (2.0, self._attach, running),
+            (3.0, self._attach, running),
             (2.0, self._detach, having),
             (3.0, self._connect, having),
             (1.0, self._tag, running + stopped),
-            (0.7, self._policy, having),
+            (1.5, self._policy, having),
             (1.0, self._kill, having),
             (1.5, self._race, local),
         ):

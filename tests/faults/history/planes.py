@@ -94,8 +94,13 @@ class Plane:
         return [line.rstrip() for each in self._programs for line in each.said()]
 
     def troubles(self) -> list[str]:
-        """What it said of failures of its own."""
-        return [line for line in self.said() if any(mark in line for mark in _TROUBLE)]
+        """What it said of failures of its own, with the lines after each."""
+        lines = self.said()
+        return [
+            " | ".join(lines[index : index + 40])
+            for index, line in enumerate(lines)
+            if any(mark in line for mark in _TROUBLE)
+        ]
 
     def close(self) -> None:
         """End it and all that it has started."""

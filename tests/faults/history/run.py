@@ -101,7 +101,8 @@ def _record(
     summary = Summary(kills=_ways(scene, killer))
     _end(scene)
     _check_bills(scene, lookout, summary)
-    scene.complain(*(f"the log says: {each}" for each in scene.plane.troubles()))
+    troubles = scene.plane.troubles()
+    scene.complain(*(f"the log says: {each}" for each in troubles))
     if scene.wrong:
         _tell(scene)
     _count(scene, summary, calls)

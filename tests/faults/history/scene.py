@@ -99,7 +99,7 @@ class Scene:
     def complain(self, *what: str) -> None:
         for each in what:
             self.wrong.append(each)
-            print(f"    WRONG {each[:600]}", flush=True)
+            print(f"    WRONG {each[:3000]}", flush=True)
 
     def insist(self, who: str, operation: str, document: dict[str, Any]) -> None:
         """Repeat what may be repeated until it is answered."""
