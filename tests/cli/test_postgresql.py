@@ -49,10 +49,10 @@ def test_a_pool_is_killed_and_comes_back_on_the_same_database(short_path: Path, 
             with up(home, env=database) as second:
                 assert accelerator_pids(home / "pool") == pids
                 (after,), (again,) = described(home, "instances"), described(home, "accelerators")
-                same = ("instanceId", "name", "state", "acceleratorIds", "launchTime", "tags")
-                assert {key: after[key] for key in same} == {key: before[key] for key in same}
-                same = ("acceleratorId", "associationId", "health", "startedAt", "restarts")
-                assert {key: again[key] for key in same} == {key: accelerator[key] for key in same}
+                for key in ("instanceId", "name", "state", "acceleratorIds", "launchTime", "tags"):
+                    assert after[key] == before[key]
+                for key in ("acceleratorId", "associationId", "health", "startedAt", "restarts"):
+                    assert again[key] == accelerator[key]
                 os.kill(command.pid, signal.SIGTERM)
                 assert command.end(signal.SIGTERM) == 143
                 assert described(home, "accelerators") == []

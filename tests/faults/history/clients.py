@@ -15,6 +15,7 @@ from tests.faults.history import data_plane
 from tests.faults.history.data_plane import Held
 from tests.faults.history.expected import GONE, RUNNING, STOPPED, TERMINATED, Expected, State
 from tests.faults.history.journal import ERROR, OK, UNKNOWN, Call
+from tests.faults.history.sampler import INTERVAL
 from tests.faults.history.scene import ALLOW, DENY, ROLE, Scene
 
 TYPE = "eia1.medium"
@@ -23,6 +24,7 @@ _SOON = 5.0
 _TAKEN = 30.0
 _LEASE = 2.0
 _PAUSE = 0.1
+_KEPT_DOWN = 1.5
 
 
 class Client(threading.Thread):
@@ -339,10 +341,15 @@ class Client(threading.Thread):
         self._scene.prices.append((TYPE, price, call.outcome))
 
     def _kill(self, one: Expected) -> None:
-        """kill -9 of an accelerator's process."""
-        for life in self._scene.sampler.alive():
-            if life.accelerator_id in (one.ids or ()):
-                self._scene.killed += 1
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(life.pid, signal.SIGKILL)
+        """kill -9 of an accelerator's process; sometimes of each that comes after it, too."""
+        accelerator_id = self._random.choice(sorted(one.ids or ()))
+        until = time.monotonic() + (_KEPT_DOWN if self._random.random() < 0.5 else 0.0)
+        self._scene.killed += 1
+        while True:
+            for life in self._scene.sampler.alive():
+                if life.accelerator_id == accelerator_id:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(life.pid, signal.SIGKILL)
+            if time.monotonic() > until:
                 return
+            time.sleep(INTERVAL)
