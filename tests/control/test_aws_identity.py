@@ -186,6 +186,10 @@ def test_answers_that_are_none(sts: StandInForSts, body: bytes) -> None:
         verify(*signed(sts.url), POOL, endpoint=sts.url)
 
 
+# When what these tests share was signed, whenever they run.
+SIGNED_AT = 1_800_000_000.0
+
+
 def refusal(url: str, headers: Mapping[str, str], **options: Any) -> str:
     """Why it is refused before STS is asked."""
 
@@ -193,11 +197,11 @@ def refusal(url: str, headers: Mapping[str, str], **options: Any) -> str:
         pytest.fail("STS was asked")
 
     with pytest.raises(AuthenticationError) as raised:
-        verify(url, headers, POOL, opener, **options)
+        verify(url, headers, POOL, opener, **{"now": SIGNED_AT} | options)
     return raised.value.message
 
 
-URL, HEADERS = signed()
+URL, HEADERS = signed(now=SIGNED_AT)
 
 
 def with_query(name: str, value: str | None) -> str:
@@ -243,7 +247,8 @@ def test_all_of_aws_is_asked(host: str) -> None:
         return 200, JSON.encode()
 
     url = URL.replace(f"sts.{REGION}.amazonaws.com", host)
-    assert verify(url, {AUDIENCE_HEADER.lower(): POOL, "Cookie": "x"}, POOL, opener) == IDENTITY
+    headers = {AUDIENCE_HEADER.lower(): POOL, "Cookie": "x"}
+    assert verify(url, headers, POOL, opener, now=SIGNED_AT) == IDENTITY
     assert asked == [(url, {AUDIENCE_HEADER: POOL, "Accept": "application/json"})]
 
 
