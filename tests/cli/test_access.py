@@ -15,6 +15,8 @@ import pytest
 from tests.cli.pool import Shell, shared
 from tests.pools import ei
 
+pytestmark = pytest.mark.slow
+
 LOOK = {
     "Version": "2012-10-17",
     "Statement": [

@@ -18,6 +18,8 @@ from tests.cli import apps
 from tests.cli.pool import Shell, shared
 from tests.pools import EI, PATIENCE, ei, environment, program
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parent.parent.parent / "README.md"
 root = pytest.mark.skipif(os.geteuid() != 0, reason="users of their own need root")
 

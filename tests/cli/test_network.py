@@ -14,6 +14,8 @@ from elastic_inference.control.network_rules import Endpoint, SecurityGroup, Sub
 from tests.cli.pool import Shell, shared
 from tests.pools import ei
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:

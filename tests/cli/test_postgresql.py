@@ -13,6 +13,8 @@ import pytest
 from tests import postgresql
 from tests.pools import EI, accelerator_pids, ei, environment, program, up
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "--quiet", "--accelerator", "eia1.medium")
 
 

@@ -21,6 +21,8 @@ import pytest
 from tests.cli import apps
 from tests.pools import EI, Program, accelerator_pids, ei, environment, gone, held, program, up
 
+pytestmark = pytest.mark.slow
+
 Grant = dict[str, Any]
 
 

@@ -103,6 +103,7 @@ def test_a_killed_run_loses_its_accelerators_with_its_lease(home: Path) -> None:
             pool.wait_for("silent for its whole lease")
 
 
+@pytest.mark.slow
 def test_accelerators_without_a_control_plane_end_after_their_grace(home: Path) -> None:
     with up(home, env={"EI_CONTROL_GRACE": "1s"}) as pool:
         words = [*EI, *RUN, "--quiet", "--", "sh", "-c", "echo ready; exec sleep 1000"]
@@ -125,6 +126,7 @@ def test_it_says_what_stays(home: Path) -> None:
             assert accelerator in pool.wait_for(accelerator)
 
 
+@pytest.mark.slow
 def test_a_second_pool_on_one_state_is_refused_and_one_beside_it_is_not(home: Path) -> None:
     other = home.parent / "other"
     with up(home), up(other):
@@ -213,6 +215,7 @@ def test_what_it_makes_is_this_users_alone(home: Path) -> None:
             assert stat.S_IMODE(each.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 def test_a_pool_that_was_stopped_ends_nobody_for_its_own_delay(home: Path) -> None:
     """What was silent while it slept could not be heard: neither accelerators nor `ei run`."""
     with up(home, env={"EI_HANG_TIMEOUT": "1s"}) as pool:
@@ -231,6 +234,7 @@ def test_a_pool_that_was_stopped_ends_nobody_for_its_own_delay(home: Path) -> No
             assert command.end(signal.SIGTERM) == 143
 
 
+@pytest.mark.slow
 def test_a_pool_that_cannot_write_its_state_refuses_and_catches_up(home: Path) -> None:
     with up(home) as pool:
         words = [*EI, *RUN, "--quiet", "--", "sh", "-c", "echo ready; exec sleep 1000"]
@@ -251,6 +255,7 @@ def test_a_pool_that_cannot_write_its_state_refuses_and_catches_up(home: Path) -
         assert ei(home, *RUN, "--quiet", "--", "true").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_pool_without_descriptors_watches_on(home: Path) -> None:
     with up(home, env={"EI_HANG_TIMEOUT": "1s"}) as pool:
         words = [*EI, *RUN, "--quiet", "--", "sh", "-c", "echo ready; exec sleep 1000"]

@@ -35,7 +35,7 @@ from tests.client.models import scaled
 from tests.fleet.watched import ACCOUNT, KEY, Watched
 from tests.pools import PATIENCE, gone, held
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 Make = Callable[..., Watched]
 
 # What each statement that follows comes to: "done", or the name of the error.
