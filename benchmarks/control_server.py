@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from elastic_inference.control import records
+from elastic_inference.control.metering import Meter
 from elastic_inference.control.pool import Pool
 from elastic_inference.control.records import ACCOUNT, Accelerator, Instance
 from elastic_inference.control.store import Store
@@ -42,8 +43,8 @@ def accelerator_id(number: int) -> str:
     return f"{_PREFIX}{number:024x}"
 
 
-def fill(store: Store, count: int) -> None:
-    """Write down `count` accelerators of running instances."""
+def fill(store: Store, meter: Meter, count: int) -> None:
+    """Write down `count` accelerators of running instances, each of them billed."""
     now = 1_700_000_000.0
     with store.transaction():
         seat = store.subnets.where()[0]
@@ -59,18 +60,18 @@ def fill(store: Store, count: int) -> None:
                         created_at=now + number,
                     )
                 )  # fmt: skip
-            store.accelerators.add(
-                Accelerator(
-                    id=accelerator_id(number), type="eia1.medium", account=ACCOUNT,
-                    instance_id=owner, association_id=f"eia-assoc-{number:017x}",
-                    state=records.ASSOCIATED, token_key=b"k" * 32, health="ok",
-                    placement={
-                        "node": "crowd", "device": "cpu", "memory_bytes": 1 << 30, "threads": 1,
-                        "percentage": 100, "place": f"{number:012x}",
-                    },
-                    created_at=now + number,
-                )
+            accelerator = Accelerator(
+                id=accelerator_id(number), type="eia1.medium", account=ACCOUNT,
+                instance_id=owner, association_id=f"eia-assoc-{number:017x}",
+                state=records.ASSOCIATED, token_key=b"k" * 32, health="ok",
+                placement={
+                    "node": "crowd", "device": "cpu", "memory_bytes": 1 << 30, "threads": 1,
+                    "percentage": 100, "place": f"{number:012x}",
+                },
+                created_at=now + number,
             )  # fmt: skip
+            store.accelerators.add(accelerator)
+            meter.begin(accelerator)
 
 
 def main() -> None:
@@ -82,7 +83,7 @@ def main() -> None:
         outlive=True,
         fleet_type=CrowdedFleet,
     )
-    fill(pool.plane.store, count)
+    fill(pool.plane.store, pool.plane.meter, count)
     print(json.dumps(dataclasses.asdict(pool.pointer)), flush=True)
     sys.stdin.read()
     pool.close()

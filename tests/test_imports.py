@@ -33,7 +33,8 @@ _ALLOWED = {
     "migrations": _BASE | {"control"},
     "agent": _BASE | {"protocol", "compute", "control"},
     "cli": _BASE
-    | {"protocol", "accelerator", "client", "fleet", "frameworks", "control", "compute", "agent"},
+    | {"protocol", "accelerator", "client", "fleet", "frameworks", "control", "compute", "agent"}
+    | {"isolation"},
 }
 _HEAVY = {
     "numpy",

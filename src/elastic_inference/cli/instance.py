@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import secrets
 import sys
 import threading
@@ -13,6 +14,7 @@ from elastic_inference.cli.connection import find_pool
 from elastic_inference.cli.inside import Call, Document, LastKnown, private_directory
 from elastic_inference.control.client import ControlClient
 from elastic_inference.errors import ConfigurationError, NotFoundError, UnavailableError
+from elastic_inference.isolation import users
 from elastic_inference.settings import Limits, PoolSettings, from_environment
 
 if TYPE_CHECKING:
@@ -92,9 +94,17 @@ class RunningInstance:
         self._undo.close()
 
     def _embed(self, settings: PoolSettings, undo: contextlib.ExitStack) -> None:
-        # The control plane is loaded only where it runs.
-        from elastic_inference.control.pool import Pool  # noqa: PLC0415
-
+        # Whether users can be told apart takes a trial, which goes on while the rest is loaded.
+        trial = threading.Thread(target=users.separation, name="trial", daemon=True)
+        trial.start()
+        # Very much is made while modules load, and none of it is garbage.
+        gc.disable()
+        try:
+            # The control plane is loaded only where it runs.
+            from elastic_inference.control.pool import Pool  # noqa: PLC0415
+        finally:
+            gc.enable()
+        trial.join()
         limits = from_environment(Limits)
         pool = Pool(self.directory, settings=settings, limits=limits, outlive=False)
         undo.callback(pool.close)
