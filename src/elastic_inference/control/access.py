@@ -53,10 +53,6 @@ class Principal:
         """The instance whose credentials these are; None for people and programs elsewhere."""
         return self.key.instance_id
 
-    @property
-    def is_owner(self) -> bool:
-        return self.key.kind == records.OWNER
-
 
 class Access:
     """Checks signatures and policies, and makes credentials.

@@ -16,6 +16,7 @@ from typing import Any
 from elastic_inference._version import __version__
 from elastic_inference.control.access import Access
 from elastic_inference.control.caller import Caller
+from elastic_inference.control.client import TARGET_PREFIX
 from elastic_inference.control.late import Late
 from elastic_inference.control.operations import Operations, Upgrade
 from elastic_inference.errors import (
@@ -29,7 +30,6 @@ from elastic_inference.errors import (
 from elastic_inference.protocol.http import STATUS_BY_KIND
 
 _log = logging.getLogger(__name__)
-TARGET_PREFIX = "ElasticInferenceControl_20261101."
 CONTENT_TYPE = "application/x-amz-json-1.1"
 NONCE = "X-Amz-Ei-Nonce"
 UPGRADE = "ei-exec"

@@ -20,7 +20,6 @@ from elastic_inference.protocol import tokens
 from elastic_inference.settings import PoolSettings
 
 _MAX_NAME = 128
-_MAX_USER_DATA = 16 * 1024
 _MAX_TAGS = 50
 DEFAULT_ROLE = "elastic-inference"
 
@@ -84,7 +83,7 @@ class Launcher:
             InsufficientCapacityError: no node has room for its accelerators.
         """
         types = self._types(request)
-        _check(request)
+        check_tags(request.tags)
         with self._lock:
             known = request.client_token and self._store.instance_by_token(
                 request.account, request.client_token
@@ -97,7 +96,7 @@ class Launcher:
     def check(self, request: LaunchRequest) -> None:
         """Raise what `launch` would raise of the request itself."""
         self._types(request)
-        _check(request)
+        check_tags(request.tags)
         if request.role_name and self._store.roles.get(request.account, request.role_name) is None:
             raise _no_role(request.role_name)
         self._network.check_seat(request.account, request.subnet_id, request.group_ids)
@@ -223,15 +222,6 @@ class Launcher:
     def _release(self, placements: Sequence[Placement]) -> None:
         for placement in placements:
             self._fleet.release(placement)
-
-
-def _check(request: LaunchRequest) -> None:
-    if len(request.user_data.encode()) > _MAX_USER_DATA:
-        raise InvalidRequestError(
-            f"User data is longer than {_MAX_USER_DATA} bytes.",
-            next_step="Let it fetch the rest from where the instance can reach it.",
-        )
-    check_tags(request.tags)
 
 
 def _no_role(name: str) -> NotFoundError:

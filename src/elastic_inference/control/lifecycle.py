@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from elastic_inference.compute.base import Compute
 from elastic_inference.control import records
-from elastic_inference.control.access import Access
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.metering import Meter
 from elastic_inference.control.orders import Orders
@@ -50,7 +49,6 @@ class Lifecycle:
         compute: Compute | None,
         orders: Orders,
         meter: Meter,
-        access: Access,
         clock: Clock,
         *,
         drain_timeout: float,
@@ -60,7 +58,6 @@ class Lifecycle:
         self._compute = compute
         self._orders = orders
         self._meter = meter
-        self._access = access
         self._clock = clock
         self._drain_timeout = drain_timeout
         self._end_watchers: list[Callable[[Sequence[str]], None]] = []

@@ -28,7 +28,6 @@ from elastic_inference.errors import (
 from elastic_inference.settings import PoolSettings
 
 HTTPS = 443
-AVAILABLE = "available"
 # The first addresses of a subnet are AWS's own, the last is for broadcasts.
 FIRST_HOST = 4
 _MAX_GROUPS = 16
@@ -279,7 +278,7 @@ class Network:
             account=account,
             vpc_id=vpc_id,
             service=self.service,
-            state=AVAILABLE,
+            state=network_rules.AVAILABLE,
             private_dns=True,
             subnet_ids=tuple(subnet_ids),
             group_ids=tuple(group_ids),

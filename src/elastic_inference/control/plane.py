@@ -87,7 +87,7 @@ class ControlPlane:
         self._orders = orders
         self._launcher = Launcher(store, fleet, self.network, catalog, settings, clock)
         self._lifecycle = Lifecycle(
-            store, fleet, compute, orders, self.meter, self.access, clock,
+            store, fleet, compute, orders, self.meter, clock,
             drain_timeout=drain_timeout,
         )  # fmt: skip
         self.health = HealthRecorder(store, fleet, self.meter, clock)
