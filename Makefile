@@ -46,8 +46,10 @@ $(VENV)/.demo: $(VENV)/.made $(BUILD)
 	@$(INSTALL) --no-deps --ignore-requires-python rapidocr-onnxruntime
 	@touch $@
 
+# TensorFlow Serving's client asks for the TensorFlow that is not the CPU's alone.
 $(VENV)/.dev: $(VENV)/.demo
 	@$(INSTALL) --editable '.[dev,bench]'
+	@$(INSTALL) --no-deps tensorflow-serving-api
 	@touch $@
 
 demo: $(VENV)/.demo

@@ -26,6 +26,7 @@ _ALLOWED = {
     "isolation": _BASE | {"protocol"},
     "fleet": _BASE | {"protocol", "accelerator", "isolation"},
     "frameworks": _BASE | {"protocol", "client"},
+    "serving": _BASE | {"protocol", "client", "frameworks"},
     "compute": _BASE | {"protocol", "isolation"},
     "control": _BASE
     | {"protocol", "accelerator", "client", "fleet", "compute", "isolation", "migrations"},
@@ -45,6 +46,8 @@ _HEAVY = {
     "onnx",
     "onnxruntime",
     "cryptography",
+    "grpc",
+    "tensorflow",
     "sqlite3",
     "_sqlite3",
 }
