@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from elastic_inference.client import Accelerator
 from elastic_inference.errors import ConfigurationError, InvalidRequestError
-from elastic_inference.frameworks.tensorflow import execution, plan
+from elastic_inference.frameworks.tensorflow import plan
 from elastic_inference.frameworks.tensorflow.execution import Execution, as_fed
 from elastic_inference.frameworks.tensorflow.plan import Plan, Segment, Tensor
 from tests.accelerator.graphs import identity, model, value_info
@@ -112,7 +112,7 @@ def test_mistakes(parts: Plan, target: Accelerator) -> None:
 def test_a_damaged_plan(parts: Plan) -> None:
     parts.write()
     (parts.folder / "1.onnx").unlink()
-    with pytest.raises(execution.InvalidRequestError, match=r"lacks its file 1\.onnx"):
+    with pytest.raises(InvalidRequestError, match=r"lacks its file 1\.onnx"):
         plan.read(parts.folder)
     for text in ("", "{}", "[]", '{"format": 0}', '{"format": 1, "inputs": 3}'):
         (parts.folder / plan.DOCUMENT).write_text(text)
