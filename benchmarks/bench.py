@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks import attach, control, latency, memory, shared, startup
 from benchmarks.harness import Settings, build_floor
 from benchmarks.report import Table, machine, write
+from benchmarks.tensorflow import predictor, server
 
 Section = Callable[[Settings], list[Table]]
 
@@ -28,6 +29,8 @@ SECTIONS: Mapping[str, Section] = {
     "memory": memory.measure,
     "startup": startup.measure,
     "control": control.measure,
+    "predictor": predictor.measure,
+    "server": server.measure,
 }
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 
