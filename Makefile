@@ -12,7 +12,7 @@ BUILD := pyproject.toml constraints.txt $(wildcard hatch_build.py)
 # ONNX Runtime reports to its maker, and keeps files for that in the home directory, unless told.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-fast conformance fuzz faults soak lint bench bench-network bench-peers perf-analyzer clean
+.PHONY: help demo test test-fast conformance serving-tests fuzz faults soak lint bench bench-network bench-peers perf-analyzer clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make test           the whole test suite"
 	@echo "make test-fast      the tests that take no longer than a few seconds each"
 	@echo "make conformance    ONNX's own backend tests on an accelerator; writes docs/conformance.md"
+	@echo "make serving-tests  TensorFlow Serving's own tests: TENSORFLOW_SERVING=/path/to/its/checkout"
 	@echo "make fuzz           a million hostile requests and model files, guided by what they reach"
 	@echo "make faults         kill, stop, cut, slow down and fill a running pool, for some minutes"
 	@echo "make soak           load, unload and infer for SOAK_SECONDS (600); nothing may grow"
@@ -65,6 +66,11 @@ test-fast: $(VENV)/.dev
 conformance: $(VENV)/.dev
 	@EI_VIRTUAL_TFLOPS=4 $(BIN)/ei run --accelerator eia1.xlarge -- \
 		$(BIN)/python -m tests.conformance --page docs/conformance.md
+
+TENSORFLOW_SERVING ?= $(error Say where a copy of tensorflow/serving is: TENSORFLOW_SERVING=/path)
+serving-tests: $(VENV)/.dev
+	@EI_VIRTUAL_TFLOPS=4 $(BIN)/ei run --accelerator eia1.xlarge -- $(BIN)/python \
+		-m tests.serving.upstream $(TENSORFLOW_SERVING) --page docs/tensorflow-serving-tests.md
 
 $(VENV)/.fuzz: $(VENV)/.dev
 	@$(INSTALL) --editable '.[fuzz]'

@@ -28,7 +28,8 @@ _MODELS = {"dense": "three small layers", "mobilenet_v2": "MobileNetV2", "resnet
 _AT_ONCE = (1, 8)
 _OURS, _PEER, _SERVING = "ours", "TensorFlow behind grpcio", "tensorflow_model_server"
 _COLUMNS = (
-    "model", "server", "at once", "requests/s", "p50, ms", "p99, ms", "requests/s: ours", "p99: ours",
+    "model", "server", "at once", "requests/s", "p50, ms", "p99, ms",
+    "requests/s: ours", "p99: ours",
 )  # fmt: skip
 _PATIENCE = 300.0
 
