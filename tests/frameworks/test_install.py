@@ -112,7 +112,7 @@ def test_without_any_accelerator_a_session_is_local_and_says_so(
 ) -> None:
     from elastic_inference.client import accelerator as client
     from elastic_inference.errors import UnavailableError
-    from elastic_inference.frameworks.onnxruntime import attach
+    from elastic_inference.frameworks import attach
     from elastic_inference.onnxruntime import InferenceSession
 
     def nobody(*_: Any) -> Any:

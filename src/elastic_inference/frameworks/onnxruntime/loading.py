@@ -10,7 +10,7 @@ from typing import Any
 
 from elastic_inference.client import Accelerator
 from elastic_inference.errors import ConfigurationError, ModelFormatError
-from elastic_inference.frameworks.onnxruntime import attach
+from elastic_inference.frameworks import attach
 from elastic_inference.frameworks.onnxruntime.opsets import read_opsets, unknown_domains
 from elastic_inference.frameworks.onnxruntime.options import config_entry, load_options
 from elastic_inference.frameworks.onnxruntime.runners import (

@@ -18,7 +18,8 @@ from elastic_inference.errors import (
     ModelFormatError,
     UnavailableError,
 )
-from elastic_inference.frameworks.onnxruntime import attach, real
+from elastic_inference.frameworks import attach
+from elastic_inference.frameworks.onnxruntime import real
 from elastic_inference.frameworks.onnxruntime.binding import IOBinding
 from elastic_inference.frameworks.onnxruntime.failures import (
     python_error,

@@ -1,4 +1,4 @@
-"""The accelerator that this process's sessions use."""
+"""The accelerator that this process's models run on, whatever their framework."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _lock = threading.Lock()
 _connected: dict[str | int | None, Accelerator | None] = {}
 
 
-def accelerator(wanted: str | int | Accelerator | None = None) -> Accelerator | None:
+def accelerator(
+    wanted: str | int | Accelerator | None = None,
+    *,
+    consequence: str = "sessions run on the local ONNX Runtime",
+) -> Accelerator | None:
     """The accelerator to run on; None where this process is to use the local engine.
 
     Connects once per process and accelerator.
@@ -23,6 +27,7 @@ def accelerator(wanted: str | int | Accelerator | None = None) -> Accelerator | 
     Args:
         wanted: an accelerator, its id, its ordinal among the visible ones, or None for the
             first.
+        consequence: what happens where none is attached, for the warning that says so.
 
     Raises:
         ElasticInferenceError: there is one, but it cannot be reached, or `wanted` is not there.
@@ -34,11 +39,13 @@ def accelerator(wanted: str | int | Accelerator | None = None) -> Accelerator | 
         return None
     with _lock:
         if wanted not in _connected:
-            _connected[wanted] = _connect(wanted, settings)
+            _connected[wanted] = _connect(wanted, settings, consequence)
         return _connected[wanted]
 
 
-def _connect(wanted: str | int | None, settings: ClientSettings) -> Accelerator | None:
+def _connect(
+    wanted: str | int | None, settings: ClientSettings, consequence: str
+) -> Accelerator | None:
     try:
         return connect(wanted, settings)
     except NotFoundError:
@@ -48,7 +55,7 @@ def _connect(wanted: str | int | None, settings: ClientSettings) -> Accelerator 
         if wanted is not None or "AWS_EC2_METADATA_SERVICE_ENDPOINT" in os.environ:
             raise
     warnings.warn(
-        "No accelerator is attached to this process: sessions run on the local ONNX Runtime. "
+        f"No accelerator is attached to this process: {consequence}. "
         "Start the application under `ei run --accelerator TYPE -- COMMAND` to use one.",
         RuntimeWarning,
         stacklevel=4,
@@ -57,7 +64,7 @@ def _connect(wanted: str | int | None, settings: ClientSettings) -> Accelerator 
 
 
 def goes_on_locally() -> bool:
-    """Whether a session whose accelerator is lost for good goes on with the local engine."""
+    """Whether a model whose accelerator is lost for good goes on with the local engine."""
     return from_environment(ClientSettings).on_loss == "local"
 
 
