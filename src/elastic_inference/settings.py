@@ -223,6 +223,9 @@ class ClientSettings:
     banner: str = _setting(
         "EI_BANNER", "on", _one_of("on", "off"), "print the accelerator once on stderr"
     )
+    mxnet_downloads: str = _setting(
+        "EI_MXNET_DOWNLOADS", "", str, "folder to take the files of `mx.test_utils.download` from"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
