@@ -73,19 +73,16 @@ def look(path: Path) -> Folder:
     return Folder(path, hash(tuple(sorted(seen))), _lacks({name for name, _, _ in seen}), changed)
 
 
-def _walk(path: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(path: Path, name: str) -> Iterator[tuple[str, os.stat_result]]:
+    """All that is in a folder, and it itself; a folder's name ends with a slash."""
     try:
-        yield prefix or ".", path.stat()
-        with os.scandir(path) as entries:
-            names = [(entry.name, entry.is_dir()) for entry in entries]
-        for name, is_folder in names:
-            if is_folder:
-                yield from _walk(path / name, f"{prefix}{name}/")
-            else:
-                yield f"{prefix}{name}", (path / name).stat()
+        yield name, path.stat()
+        children = sorted(path.iterdir()) if not name or name[-1] == "/" else ()
     except OSError:
         # It went away in between, or is a link to nothing: what is seen next time counts.
         return
+    for child in children:
+        yield from _walk(child, f"{name}{child.name}{'/' if child.is_dir() else ''}")
 
 
 def _lacks(names: Collection[str]) -> str:

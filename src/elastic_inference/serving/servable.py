@@ -41,13 +41,19 @@ class Entry:
     Attributes:
         run: runs it on inputs that were checked.
         queue: puts its requests together, or None.
-        close: gives it up.
+        close: gives up what `run` runs.
     """
 
     signature: Signature
     run: Run
     close: Callable[[], None]
     queue: Queue | None = None
+
+    def release(self) -> None:
+        """Refuse what waits, and give the signature up."""
+        if self.queue is not None:
+            self.queue.close()
+        self.close()
 
 
 class SavedModel:
@@ -143,9 +149,7 @@ class SavedModel:
     def close(self) -> None:
         """Give up all signatures."""
         for entry in self._entries.values():
-            if entry.queue is not None:
-                entry.queue.close()
-            entry.close()
+            entry.release()
 
     def _known(self, signature: str) -> ElasticInferenceError | None:
         """The error of a signature that could not be loaded; one for each that raises it."""
