@@ -147,3 +147,22 @@ def _decode_piece(piece: Array, ends: Array) -> Array:
         bits = (piece[starts[longer] + index] & 0x7F).astype(np.uint64)
         values[longer] |= bits << np.uint64(7 * index)
     return values
+
+
+def encode_varints(values: Array) -> Array:
+    """`uint8[n]`: the numbers of `uint64[m]`, packed."""
+    sizes = np.ones(len(values), np.int64)
+    for index in range(1, _MAX_VARINT):
+        longer = values >> np.uint64(7 * index) != 0
+        if not longer.any():
+            break
+        sizes += longer
+    ends = np.cumsum(sizes)
+    packed = np.empty(ends[-1] if len(ends) else 0, np.uint8)
+    starts = ends - sizes
+    for index in range(int(sizes.max(initial=0))):
+        here = np.flatnonzero(sizes > index)
+        bits = (values[here] >> np.uint64(7 * index)) & np.uint64(0x7F)
+        more = (sizes[here] > index + 1).astype(np.uint8) << 7
+        packed[starts[here] + index] = bits.astype(np.uint8) | more
+    return packed
