@@ -149,11 +149,15 @@ class Calls:
             return True
 
     def _refill(self, stream: Stream) -> None:
-        while stream.backlog and len(stream.messages) < MOST_WAITING:
-            data = bytes(stream.backlog[:_REFILL])
-            del stream.backlog[: len(data)]
-            self._landing.charge(-len(data))
+        backlog = stream.backlog
+        while stream.backlog is backlog and backlog and len(stream.messages) < MOST_WAITING:
+            data = bytes(backlog[:_REFILL])
+            # First, for the reader looks without the lock whether there is a backlog: what comes
+            # now goes behind it.
             stream.take(Pieces(memoryview(data)), len(data), self._landing)
+            if stream.backlog is backlog:
+                del backlog[: len(data)]
+                self._landing.charge(-len(data))
 
     def _make_room(self, stream: Stream) -> None:
         """Let the caller send on, once half of its room is used or a message needs more."""
