@@ -19,6 +19,7 @@ from elastic_inference.errors import (
     UnavailableError,
 )
 from elastic_inference.protocol.sigv4 import UNKNOWN_KEY
+from tests.faults.conftest import until
 
 PATIENCE = 60.0
 Answer = dict[str, Any] | ElasticInferenceError
@@ -168,4 +169,6 @@ def test_a_change_of_state_is_said(
     document = started(documents, Pool(answer(), answer(state="stopped")))
     with caplog.at_level(logging.INFO):
         document.get()
+        # Who looks need not wait until it is said.
+        until("it is said", lambda: bool(caplog.records))
     assert [each.message for each in caplog.records] == ["This instance is stopped now."]
