@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PTH = "elastic_inference_run.pth"
-FINDER = "any(type(each).__name__ == 'FrameworkFinder' for each in sys.meta_path)"
+FINDER = "any(getattr(each, 'framework', '') == 'onnxruntime' for each in sys.meta_path)"
 
 
 def python(script: str, **env: str) -> list[str]:

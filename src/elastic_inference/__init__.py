@@ -21,8 +21,8 @@ def __getattr__(name: str) -> Any:
         from elastic_inference import client  # noqa: PLC0415 - numpy and ssl load on first use
 
         return getattr(client, name)
-    if name == "onnxruntime":
+    if name in {"onnxruntime", "tensorflow"}:
         import importlib  # noqa: PLC0415 - an extra's module loads on first use
 
-        return importlib.import_module("elastic_inference.onnxruntime")
+        return importlib.import_module(f"elastic_inference.{name}")
     raise AttributeError(f"module 'elastic_inference' has no attribute {name!r}")

@@ -1,9 +1,9 @@
-"""What `ei run` adds to an application's interpreter: ONNX Runtime with the accelerator in it.
+"""What `ei run` adds to an application's interpreter: frameworks with the accelerator in them.
 
 Loaded by `elastic_inference_run.pth` only where `EI_RUN=1`. It waits for the application to
-import `onnxruntime`, lets the import machinery find and run the real module as always, and
+import a framework, lets the import machinery find and run the real module as always, and
 then hands that module to the adapter. Whatever goes wrong, the application goes on with the
-module as it was.
+module as it was. The original's own packages, where nobody else has them, are ours.
 """
 
 from __future__ import annotations
@@ -15,13 +15,23 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-_ADAPTERS = {"onnxruntime": "elastic_inference.frameworks.onnxruntime"}
+_ADAPTERS = {
+    "onnxruntime": "elastic_inference.frameworks.onnxruntime",
+    "tensorflow": "elastic_inference.frameworks.tensorflow.shims",
+}
+# The original's packages, and what fills a package with their modules.
+_ORIGINALS = {"ei_for_tf": "elastic_inference.frameworks.tensorflow.shims"}
 
 
 class FrameworkFinder:
-    """A meta-path finder that finds nothing itself: it follows up what the others find."""
+    """A meta-path finder that finds nothing itself: it follows up what the others find.
 
-    def __init__(self) -> None:
+    Attributes:
+        framework: the name of the module that it waits for.
+    """
+
+    def __init__(self, framework: str) -> None:
+        self.framework = framework
         self._searching = False
 
     def find_spec(
@@ -30,7 +40,7 @@ class FrameworkFinder:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        if name not in _ADAPTERS or self._searching:
+        if name != self.framework or self._searching:
             return None
         self._searching = True
         try:
@@ -90,12 +100,40 @@ def _remove(finder: FrameworkFinder) -> None:
         sys.meta_path.remove(finder)
 
 
-def activate() -> None:
-    """Put the finder first on the meta path, unless the user hides the accelerators."""
-    if os.environ.get("EI_VISIBLE_DEVICES") == "":
+class OriginalFinder:
+    """A meta-path finder of the original's packages, asked when all others have found nothing."""
+
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002 - the import system's order
+        target: ModuleType | None = None,  # noqa: ARG002 - the same
+    ) -> ModuleSpec | None:
+        if name not in _ORIGINALS:
+            return None
+        return ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]  # it loads, too
+
+    def create_module(self, spec: ModuleSpec) -> None:  # noqa: ARG002 - an ordinary module will do
         return
-    if not any(isinstance(finder, FrameworkFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, FrameworkFinder())
+
+    def exec_module(self, module: ModuleType) -> None:
+        import_module(_ORIGINALS[module.__name__]).fill(module)
+
+
+def activate() -> None:
+    """Put the finders on the meta path.
+
+    A user who hides the accelerators gets the frameworks as they are. What has the original's
+    names is there all the same, since a program that imports it cannot do without: it runs
+    locally then.
+    """
+    if any(isinstance(finder, OriginalFinder) for finder in sys.meta_path):
+        return
+    hidden = os.environ.get("EI_VISIBLE_DEVICES") == ""
+    for framework in _ADAPTERS:
+        if not (hidden and framework == "onnxruntime"):
+            sys.meta_path.insert(0, FrameworkFinder(framework))
+    sys.meta_path.append(OriginalFinder())
 
 
 activate()

@@ -7,7 +7,6 @@ ONNX Runtime's and of our own tree, so that either `except` clause finds them.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from elastic_inference.errors import (
     AcceleratorOutOfMemoryError,
@@ -17,6 +16,7 @@ from elastic_inference.errors import (
     ModelFormatError,
 )
 from elastic_inference.frameworks.onnxruntime import real
+from elastic_inference.frameworks.twofold import both, is_both, like
 
 # ONNX Runtime's status codes: name in messages, then name of the exception class.
 _STATUS = {
@@ -37,7 +37,7 @@ _IN_MESSAGE = re.compile(r"(?:\[ONNXRuntimeError\] : \d+ : |^The engine failed \
 
 def translate(error: ElasticInferenceError) -> ElasticInferenceError:
     """`error` as an error of ONNX Runtime too, where ONNX Runtime could have raised it."""
-    if type(error) in _classes.values():
+    if is_both(error):
         return error
     named = _IN_MESSAGE.search(error.message)
     if named is not None and named[1] in _STATUS:
@@ -52,7 +52,7 @@ def translate(error: ElasticInferenceError) -> ElasticInferenceError:
         status = "FAIL"
     else:
         return error
-    return _like(_both(_exception_class(status), type(error)), error)
+    return like(both((_exception_class(status),), type(error)), error)
 
 
 def invalid_argument(message: str) -> ElasticInferenceError:
@@ -62,77 +62,25 @@ def invalid_argument(message: str) -> ElasticInferenceError:
 
 def status_error(status: str, message: str) -> ElasticInferenceError:
     """ONNX Runtime's error with the status `status` (`FAIL`, `INVALID_ARGUMENT`, …)."""
-    both = _both(_exception_class(status), InvalidRequestError)
-    return both(f"[ONNXRuntimeError] : {_STATUS[status][0]} : {status} : {message}")
+    cls = both((_exception_class(status),), InvalidRequestError)
+    return cls(f"[ONNXRuntimeError] : {_STATUS[status][0]} : {status} : {message}")
 
 
 def python_error(cls: type[Exception], message: str) -> ElasticInferenceError:
     """The error of a plain Python class that ONNX Runtime raises for wrong arguments."""
-    return _both(cls, InvalidRequestError)(message)
+    return both((cls,), InvalidRequestError)(message)
 
 
 def execution_error(error: ElasticInferenceError) -> ElasticInferenceError:
     """`error` as a run of an IOBinding raises it: a RuntimeError, where ONNX Runtime could have
     raised it.
     """
-    if type(error) not in _classes.values():
+    if not is_both(error):
         return error
     ours = next(kind for kind in type(error).__bases__ if issubclass(kind, ElasticInferenceError))
-    return _like(_both(RuntimeError, ours), error)
-
-
-def _like(cls: type[ElasticInferenceError], error: ElasticInferenceError) -> ElasticInferenceError:
-    return cls(
-        error.message,
-        next_step=error.next_step,
-        request_id=error.request_id,
-        accelerator_id=error.accelerator_id,
-    )
+    return like(both((RuntimeError,), ours), error)
 
 
 def _exception_class(status: str) -> type[Exception]:
     found: type[Exception] = getattr(real.state, _STATUS[status][1], Exception)
     return found
-
-
-_classes: dict[tuple[type[Exception], type[Exception]], type[ElasticInferenceError]] = {}
-
-
-def _both(
-    theirs: type[Exception], ours: type[ElasticInferenceError]
-) -> type[ElasticInferenceError]:
-    """The class that is both; the same one each time."""
-    if issubclass(ours, theirs):
-        return ours
-    if (theirs, ours) not in _classes:
-        _classes[theirs, ours] = _make(theirs, ours)
-    return _classes[theirs, ours]
-
-
-def _make(
-    theirs: type[Exception], ours: type[ElasticInferenceError]
-) -> type[ElasticInferenceError]:
-
-    def reduce(self: ElasticInferenceError) -> tuple[Any, ...]:
-        return _rebuild, (theirs, ours, self.to_dict())
-
-    # Python's own classes have an __init__ and a __str__, which must not win over ours.
-    members = {
-        "__doc__": ours.__doc__,
-        "__init__": ours.__init__,
-        "__module__": __name__,
-        "__reduce__": reduce,
-        "__str__": ours.__str__,
-    }
-    return type(theirs.__name__, (theirs, ours), members)
-
-
-def _rebuild(
-    theirs: type[Exception], ours: type[ElasticInferenceError], body: dict[str, Any]
-) -> ElasticInferenceError:
-    return _both(theirs, ours)(
-        body["error"],
-        next_step=body.get("next_step", ""),
-        request_id=body.get("request_id", ""),
-        accelerator_id=body.get("accelerator_id", ""),
-    )
