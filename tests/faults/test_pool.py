@@ -41,6 +41,7 @@ def running(directory: Path, limits: Limits | None = None, **settings: float) ->
         pool.close()
 
 
+@pytest.mark.slow
 def test_one_whose_connections_are_all_taken_is_not_taken_for_dead(short_path: Path) -> None:
     limits = Limits(max_connections=4)
     with running(short_path, limits, hang_timeout=2.0) as pool:
