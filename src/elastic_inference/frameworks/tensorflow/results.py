@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class SingleValue(np.ndarray[Any, Any]):
         return complex(_element(self))
 
     def __index__(self) -> int:
-        return _index(_element(self))
+        return operator.index(_element(self))
 
     def __array_wrap__(
         self, array: Any, context: Any = None, return_scalar: bool = False, /
@@ -43,10 +44,6 @@ class SingleValue(np.ndarray[Any, Any]):
 
 def _element(array: Array) -> Any:
     return array.item() if array.size == 1 else array.view(np.ndarray)
-
-
-def _index(element: SupportsIndex) -> int:
-    return element.__index__()
 
 
 def finish(values: Mapping[str, Any]) -> dict[str, Any]:
