@@ -167,11 +167,14 @@ class Manager:
             for config in configs:
                 self._poll_model(config)
 
-    def stop(self, timeout: float | None = None) -> None:
+    def stop(self, timeout: float | None = None) -> bool:
         """Take no more requests, let those that are there end, and unload everything.
 
         Args:
-            timeout: how long requests may take to end, in seconds; what they use then stays.
+            timeout: how long requests and loads may take to end, in seconds.
+
+        Returns:
+            whether all ended.
         """
         with self._changed:
             self._is_stopped = True
@@ -179,11 +182,12 @@ class Manager:
                 model.config = None
             self._drop(set())
             self._changed.notify_all()
-        self._watcher.join()
-        self._loads.shutdown()
+        self._watcher.join(timeout)
+        self._loads.shutdown(wait=False)
         with self._changed:
             is_empty = self._changed.wait_for(self._is_empty, timeout)
-        self._unloads.shutdown(wait=is_empty)
+        self._unloads.shutdown(wait=False)
+        return is_empty
 
     def _is_empty(self) -> bool:
         return all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from elastic_inference.frameworks.tensorflow.signatures import Signature
 from elastic_inference.frameworks.tensorflow.source import DEFAULT_SIGNATURE
 from elastic_inference.protocol.tensors import Array
 from elastic_inference.serving.config import ModelServerConfig
+from elastic_inference.serving.metrics import Metrics
+from elastic_inference.serving.statuses import UnsupportedError
 
 START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UNLOADING", "END"
 CLASSIFY = "tensorflow/serving/classify"
@@ -124,8 +127,9 @@ class Service:
     Deadlines are values of `time.monotonic`.
     """
 
-    def __init__(self, versions: Versions) -> None:
+    def __init__(self, versions: Versions, metrics: Metrics | None = None) -> None:
         self._versions = versions
+        self._metrics = metrics or Metrics()
 
     def predict(
         self,
@@ -151,7 +155,9 @@ class Service:
         """
         with self._versions.use(spec) as servable:
             key = spec.signature or DEFAULT_SIGNATURE
+            began = time.monotonic()
             results = servable.predict(key, inputs, outputs, deadline)
+            self._metrics.observe_runtime(spec.name, "Predict", time.monotonic() - began)
             return Prediction(_resolved(spec, servable), results, servable.signatures[key])
 
     def classify(
@@ -159,16 +165,14 @@ class Service:
     ) -> Classified:
         """Classes of serialized `tf.Example`s; errors as `predict`."""
         with self._versions.use(spec) as servable:
-            key = spec.signature or DEFAULT_SIGNATURE
-            return Classified(_resolved(spec, servable), servable.classify(key, examples, deadline))
+            return self._classify(servable, spec, examples, deadline)
 
     def regress(
         self, spec: ModelSpec, examples: Sequence[bytes], *, deadline: float | None = None
     ) -> Regressed:
         """Values of serialized `tf.Example`s; errors as `predict`."""
         with self._versions.use(spec) as servable:
-            key = spec.signature or DEFAULT_SIGNATURE
-            return Regressed(_resolved(spec, servable), servable.regress(key, examples, deadline))
+            return self._regress(servable, spec, examples, deadline)
 
     def multi_inference(
         self,
@@ -182,19 +186,14 @@ class Service:
         Args:
             tasks: each with its method name, `CLASSIFY` or `REGRESS`.
         """
-        _check_tasks(tasks)
+        check_tasks(tasks)
         with self._versions.use(tasks[0][0]) as servable:
-            results: list[Classified | Regressed] = []
-            for spec, method in tasks:
-                key = spec.signature or DEFAULT_SIGNATURE
-                resolved = _resolved(spec, servable)
-                if method == CLASSIFY:
-                    rows = servable.classify(key, examples, deadline)
-                    results.append(Classified(resolved, rows))
-                else:
-                    values = servable.regress(key, examples, deadline)
-                    results.append(Regressed(resolved, values))
-            return results
+            return [
+                self._classify(servable, spec, examples, deadline)
+                if method == CLASSIFY
+                else self._regress(servable, spec, examples, deadline)
+                for spec, method in tasks
+            ]
 
     def signatures(self, spec: ModelSpec) -> tuple[ModelSpec, Mapping[str, Signature]]:
         """The signatures of the version that `spec` is for.
@@ -222,13 +221,44 @@ class Service:
         """
         self._versions.reload(config)
 
+    def _classify(
+        self,
+        servable: Servable,
+        spec: ModelSpec,
+        examples: Sequence[bytes],
+        deadline: float | None,
+    ) -> Classified:
+        began = time.monotonic()
+        rows = servable.classify(spec.signature or DEFAULT_SIGNATURE, examples, deadline)
+        self._metrics.observe_runtime(spec.name, "Classify", time.monotonic() - began)
+        self._metrics.observe_examples(spec.name, len(examples))
+        return Classified(_resolved(spec, servable), rows)
+
+    def _regress(
+        self,
+        servable: Servable,
+        spec: ModelSpec,
+        examples: Sequence[bytes],
+        deadline: float | None,
+    ) -> Regressed:
+        began = time.monotonic()
+        values = servable.regress(spec.signature or DEFAULT_SIGNATURE, examples, deadline)
+        self._metrics.observe_runtime(spec.name, "Regress", time.monotonic() - began)
+        self._metrics.observe_examples(spec.name, len(examples))
+        return Regressed(_resolved(spec, servable), values)
+
 
 def _resolved(spec: ModelSpec, servable: Servable) -> ModelSpec:
     return ModelSpec(spec.name, servable.version, signature=spec.signature or DEFAULT_SIGNATURE)
 
 
-def _check_tasks(tasks: Sequence[tuple[ModelSpec, str]]) -> None:
-    """As TensorFlow Serving checks them."""
+def check_tasks(tasks: Sequence[tuple[ModelSpec, str]]) -> None:
+    """Refuse tasks that cannot be done together, as TensorFlow Serving does.
+
+    Raises:
+        InvalidRequestError: they are of several models, twice the same, …
+        UnsupportedError: a method is neither `CLASSIFY` nor `REGRESS`.
+    """
     if not tasks:
         raise InvalidRequestError("Inference request has no tasks.")
     seen = set()
@@ -244,4 +274,4 @@ def _check_tasks(tasks: Sequence[tuple[ModelSpec, str]]) -> None:
             raise InvalidRequestError(f"Duplicate evaluation of signature: {key}")
         seen.add(key)
         if method not in (CLASSIFY, REGRESS):
-            raise InvalidRequestError(f"Unsupported signature method_name: {method}")
+            raise UnsupportedError(f"Unsupported signature method_name: {method}")
