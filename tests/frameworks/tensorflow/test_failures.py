@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -37,13 +38,13 @@ def test_every_kind_is_one_of_tensorflows(
     assert str(error) == str(ours("It happened.", next_step="Do this.", request_id="r-1"))
     # What programs read of TensorFlow's errors.
     assert error.message == "It happened."
-    assert (error.op, error.node_def) == (None, None)  # type: ignore[attr-defined]
-    assert error.error_code == _code(tf, theirs)  # type: ignore[attr-defined]
+    assert (error.op, error.node_def) == (None, None)
+    assert error.error_code == _code(tf, theirs)
     assert failures.translate(error) is error
 
 
-def _code(tf: object, name: str) -> int:
-    cls = getattr(tf.errors, name)  # type: ignore[attr-defined]
+def _code(tf: Any, name: str) -> int:
+    cls = getattr(tf.errors, name)
     return int(cls(None, None, "").error_code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 import threading
 import warnings
@@ -145,17 +146,25 @@ class Accelerated:
     def _values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The arguments' values in the order of the fixed specs."""
         tf = self._tf
+        wanted_args, wanted_kwargs = self._specs
+        if kwargs.keys() - wanted_kwargs.keys():
+            args, kwargs = _bound(self.target, args, kwargs, len(wanted_args))
+        given = (tuple(args), kwargs)
         try:
-            tf.nest.assert_same_structure(
-                self._specs, (args, kwargs), check_types=False, expand_composites=True
+            values = tf.__internal__.nest.flatten_up_to(self._specs, given, check_types=False)
+        except (ValueError, TypeError) as error:
+            raise refused(
+                f"The arguments do not have the structure {self._specs}: {error}.", TypeError
+            ) from error
+        return [
+            part
+            for value, spec in zip(values, tf.nest.flatten(self._specs), strict=True)
+            for part in (
+                [value]
+                if isinstance(spec, tf.TensorSpec)
+                else tf.nest.flatten(value, expand_composites=True)
             )
-        except (ValueError, TypeError):
-            flat = tf.nest.flatten((args, kwargs), expand_composites=True)
-            if len(flat) != len(tf.nest.flatten(self._specs, expand_composites=True)):
-                raise refused(
-                    f"The arguments do not have the structure {self._specs[0]}.", TypeError
-                ) from None
-        return tf.nest.flatten((args, kwargs), expand_composites=True)  # type: ignore[no-any-return]
+        ]
 
     def _fixed(self, accelerator: Accelerator) -> _Variant:
         with self._lock:
@@ -171,7 +180,7 @@ class Accelerated:
         values = [
             each for each in tf.nest.flatten(given, expand_composites=True) if _is_tensor(tf, each)
         ]
-        kind = repr(tf.nest.map_structure(_kind, given, expand_composites=True))
+        kind = repr(tf.nest.map_structure(_kind, given))
         # What is replaced here may be running yet: it is given up with its last user.
         with self._lock:
             known = self._variants.get(kind)
@@ -246,6 +255,23 @@ def _keras_spec(tensor: Any) -> Any:
     return import_tensorflow().TensorSpec(tensor.shape, tensor.dtype)
 
 
+def _bound(
+    target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], count: int
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments by name as the first `count` positional ones. What more there is must say nothing,
+    as a Keras model's training=False.
+    """
+    plain_function = getattr(target, "python_function", getattr(target, "call", target))
+    kind = getattr(target, "function_type", None) or inspect.signature(plain_function)
+    given = kind.bind(*args, **kwargs)
+    if any(given.args[count:]) or any(given.kwargs.values()):
+        raise refused(
+            f"Only the first {count} arguments are in the signature of what is accelerated.",
+            TypeError,
+        )
+    return given.args[:count], {}
+
+
 def _is_tensor(tf: Any, value: Any) -> bool:
     return isinstance(value, np.ndarray | np.generic | tf.Tensor)
 
@@ -257,9 +283,10 @@ def _as_value(value: Any) -> Any:
 
 
 def _kind(value: Any) -> Any:
-    if _is_tensor(import_tensorflow(), value):
-        dtype = value.dtype
-        return getattr(dtype, "name", str(dtype)), len(value.shape)
+    tf = import_tensorflow()
+    if _is_tensor(tf, value) or isinstance(value, tf.__internal__.CompositeTensor):
+        dense = "" if _is_tensor(tf, value) else type(value).__name__
+        return dense, value.dtype.name, len(value.shape)
     return repr(value)
 
 
