@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +17,8 @@ import numpy as np
 import pytest
 
 from benchmarks.workloads import WORKLOADS
+from tests import pools
+from tests.frameworks.tensorflow import zoo
 from tests.pools import ei, up
 
 HOWTO = Path(__file__).parent.parent / "docs" / "howto"
@@ -112,3 +116,79 @@ def test_a_type_of_the_user_s_own_works_as_its_page_says(short_path: Path) -> No
     listed = ei(short_path, "describe", "types", "-o", "json", env={"EI_CATALOG": str(path)})
     assert listed.returncode == 0, listed.stderr
     assert "gpu.small" in listed.stdout
+
+
+def _shell(script: str, folder: Path, home: Path) -> str:
+    """What a script of a page prints, run in `folder` as in a terminal."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-ec", script],
+        env=pools.environment(home, PATH=path),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+_PATIENCE = 280.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_tensorflow_models_run_as_their_page_says(short_path: Path, tmp_path: Path) -> None:
+    text = (HOWTO / "tensorflow.md").read_text(encoding="utf-8")
+    made, predict, *others, original = _PYTHON.findall(text)
+    readme = (HOWTO.parent.parent / "README.md").read_text(encoding="utf-8")
+    others += [page for page in _PYTHON.findall(readme) if "tensorflow" in page]
+    assert len(others) == 4
+    _, run, explain, _ = _SHELL.findall(text)
+    zoo.write("frozen", tmp_path).rename(tmp_path / "frozen_graph.pb")
+    (tmp_path / "make.py").write_text(made, encoding="utf-8")
+    (tmp_path / "predict.py").write_text(predict, encoding="utf-8")
+    (tmp_path / "original.py").write_text(original + "print(EIPredictor)", encoding="utf-8")
+    names = [f"other{number}.py" for number in range(len(others))]
+    for name, page in zip(names, others, strict=True):
+        (tmp_path / name).write_text(page, encoding="utf-8")
+    rest = " && ".join(f"python {name}" for name in names)
+    _shell("python make.py && python original.py", tmp_path, short_path)
+    assert "output_0" in _shell(run, tmp_path, short_path)
+    said = _shell(f"ei run --accelerator eia1.medium -- sh -ec '{rest}'", tmp_path, short_path)
+    assert said.startswith("(1, 10)\n")
+    assert "tf.Tensor" in said
+    assert "accelerator" in _shell(explain, tmp_path, short_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
+def test_tensorflow_models_are_served_as_their_page_says(
+    short_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (HOWTO / "tensorflow-serving.md").read_text(encoding="utf-8")
+    for port in ("8500", "8501"):
+        text = text.replace(port, str(pools.spare_port()))
+    (config,) = re.findall(r"^```proto\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    _, first, ask, second, ask_versions = _SHELL.findall(text)
+    (client,) = _PYTHON.findall(text)
+    (made, *_) = _PYTHON.findall((HOWTO / "tensorflow.md").read_text(encoding="utf-8"))
+    _shell(f"cat > make.py <<'.'\n{made}.\npython make.py", tmp_path, short_path)
+    shutil.copytree(tmp_path / "saved_model" / "1", tmp_path / "saved_model" / "2")
+    (tmp_path / "client.py").write_text(client, encoding="utf-8")
+    config = config.replace("/srv/models", str(tmp_path))
+    (tmp_path / "models.config").write_text(config, encoding="utf-8")
+    monkeypatch.setattr(pools, "PATIENCE", _PATIENCE)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = pools.environment(short_path, PATH=path)
+    for serve, questions in ((first, f"{ask}\npython client.py"), (second, ask_versions)):
+        command = ["sh", "-ec", f"cd {tmp_path} && exec {serve}"]
+        with pools.program(command, environment) as server:
+            server.wait_for("Exporting HTTP/REST API")
+            said = _shell(questions, tmp_path, short_path)
+            assert server.end(signal.SIGTERM) == 0
+        assert said.count("predictions") == (1 if serve == first else 2)
+        assert "error" not in said

@@ -28,7 +28,6 @@ class Case:
         inputs, outputs: tensor names by key, for a frozen graph.
         model: the name it is written under, where several cases share one.
         runs: place and engine of its segments, in order.
-        precision: the row of the table of tolerances.
         slow: whether its conversion takes more than some seconds.
     """
 
@@ -39,7 +38,6 @@ class Case:
     outputs: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
     runs: tuple[str, ...] = (ONNX,)
-    precision: str = "float32"
     slow: bool = False
 
 
@@ -110,7 +108,8 @@ def save(
     import tensorflow as tf
 
     v1 = tf.compat.v1
-    opened.run([v1.global_variables_initializer(), v1.tables_initializer()])
+    start = v1.tables_initializer()
+    opened.run([v1.global_variables_initializer(), start])
     builder = v1.saved_model.builder.SavedModelBuilder(str(path))
     builder.add_meta_graph_and_variables(
         opened,
@@ -123,7 +122,7 @@ def save(
             )
             for key, (inputs, outputs, method) in signatures.items()
         },
-        main_op=v1.tables_initializer(),
+        main_op=start,
     )
     builder.save()
 

@@ -156,8 +156,6 @@ CASES: Mapping[str, Case] = {
     "lstm_masked": Case(_recurrent("LSTM", masked=True), _words),
     "gru": Case(_recurrent("GRU", masked=False), _words),
     "gru_masked": Case(_recurrent("GRU", masked=True), _words),
-    "float16": Case(_half("float16"), _half_feeds("float16"), precision="float16"),
-    "bfloat16": Case(
-        _half("bfloat16"), _half_feeds("bfloat16"), precision="bfloat16", runs=(TENSORFLOW,)
-    ),
+    "float16": Case(_half("float16"), _half_feeds("float16")),
+    "bfloat16": Case(_half("bfloat16"), _half_feeds("bfloat16"), runs=(TENSORFLOW,)),
 }
