@@ -93,8 +93,8 @@ def test_all_outputs_or_those_that_are_asked_for() -> None:
         (
             {"x": _GOOD["x"], "other": _GOOD["words"]},
             (
-                "input tensor alias not found in signature: other. Inputs expected to be in the set "
-                "{words,x}."
+                "input tensor alias not found in signature: other. Inputs expected to be in the "
+                "set {words,x}."
             ),
         ),
         (

@@ -17,7 +17,7 @@ from elastic_inference.serving.loading import LoaderOptions, SavedModelLoader
 from elastic_inference.serving.manager import Manager, ManagerOptions
 from elastic_inference.serving.metrics import Metrics
 from elastic_inference.serving.options import Options
-from elastic_inference.serving.rest import RestServer
+from elastic_inference.serving.rest_server import RestServer
 from elastic_inference.serving.rpc import GrpcServer
 from elastic_inference.serving.service import Service
 from elastic_inference.serving.session_config import session_config
@@ -88,7 +88,7 @@ class ModelServer:
         if options.grpc_socket_path:
             _log.info("Running gRPC ModelServer at UNIX socket %s ...", options.grpc_socket_path)
         if self._rest is not None:
-            self._rest.start(self._host, options.rest_api_port)
+            self._rest.start(f"{self._host}:{options.rest_api_port}")
             _log.info("Exporting HTTP/REST API at:localhost:%d ...", options.rest_api_port)
             # What some tools wait for.
             _log.info("[evhttp_server.cc : 250] NET_LOG: Entering the event loop ...")
