@@ -13,6 +13,11 @@ import numpy as np
 from elastic_inference.frameworks.mxnet.errors import MXNetError, mxnet_error
 
 REQUIRED: Final = object()
+# Numbers of dtypes in files and in old attributes. numpy has none for 12, bfloat16.
+DTYPES: Mapping[int, str] = {
+    0: "float32", 1: "float64", 2: "float16", 3: "uint8", 4: "int32", 5: "int8", 6: "int64",
+    7: "bool", 8: "int16", 9: "uint16", 10: "uint32", 11: "uint64",
+}  # fmt: skip
 _SOURCE = "src/operator/../../include/dmlc/parameter.h:480"
 _MAX_TEXT = 1 << 16
 _MAX_INTEGER = 1 << 63
@@ -239,18 +244,14 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(_number(item) for item in _items(text))
 
 
-_DTYPES: dict[str, str] = {
-    "0": "float32", "1": "float64", "2": "float16", "3": "uint8", "4": "int32", "5": "int8",
-    "6": "int64", "7": "bool", "8": "int16", "9": "uint16", "10": "uint32", "11": "uint64",
-}  # fmt: skip
-
-
 def _dtype(text: str) -> np.dtype[Any] | None:
     if text in ("None", "-1"):
         return None
     found = re.fullmatch(r"<class 'numpy\.(\w+)'>", text)
-    name = _DTYPES.get(text, found[1] if found else text)
-    if name not in _DTYPES.values():
+    name = found[1] if found else text
+    if name.isdecimal():
+        name = DTYPES.get(int(name), name)
+    if name not in DTYPES.values():
         raise ValueError("no such dtype")
     return np.dtype(name)
 

@@ -252,3 +252,64 @@ def batch_norm(e: Emit) -> str:
     wide = [size if at == axis else 1 for at, size in enumerate(e.shape)]
     scale, shift = (e.cast(e.reshape(each, wide), e.dtype) for each in (scale, shift))
     return e.add("Add", e.add("Mul", x, scale), shift)
+
+
+@operator(
+    "Dropout",
+    "_npx_dropout",
+    parameters=declare(
+        p=number(0.5),
+        mode=choice(("training", "always"), "training"),
+        axes=shape(()),
+        cudnn_off=boolean(False),
+    ),
+    shapes=lambda s: _dropout_shapes(s),
+    outputs=2,
+    visible=1,
+    output_names=("output", "mask"),
+)
+def _dropout(e: Emit) -> tuple[str, str]:
+    return e.x, e.x
+
+
+def _dropout_shapes(s: Shapes) -> None:
+    like_first(s)
+    s.give(s.inputs[0], 1)
+
+
+def _label_shapes(s: Shapes) -> None:
+    """The label of a loss that inference does not look at."""
+    like_first(s)
+    data = s.inputs[0]
+    if data is None or len(s.inputs) < 2 or s.inputs[1] is not None:
+        return
+    if s.a.multi_output:
+        s.expect(1, (data[0], *data[2:]))
+    else:
+        s.expect(1, data[:-1] if s.a.preserve_shape or len(data) == 1 else data[:1])
+
+
+@operator(
+    "SoftmaxOutput",
+    "Softmax",
+    inputs=("data", "label"),
+    parameters=declare(
+        grad_scale=number(1.0),
+        ignore_label=number(-1.0),
+        multi_output=boolean(False),
+        use_ignore=boolean(False),
+        preserve_shape=boolean(False),
+        normalization=choice(("null", "batch", "valid"), "null"),
+        out_grad=boolean(False),
+        smooth_alpha=number(0.0),
+    ),
+    shapes=_label_shapes,
+    types=lambda t: same_dtype(t),
+)
+def _softmax_output(e: Emit) -> str:
+    if e.a.multi_output:
+        return e.add("Softmax", e.x, axis=1)
+    if e.a.preserve_shape or e.rank <= 2:
+        return e.add("Softmax", e.x, axis=-1)
+    flat = e.reshape(e.x, (e.shape[0], product(e.shape[1:])))
+    return e.reshape(e.add("Softmax", flat, axis=-1), e.shape)

@@ -27,7 +27,7 @@ OnnxFunction: TypeAlias = "Callable[[Emit], Any]"
 NumpyFunction: TypeAlias = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MODULES = ("ops_elementwise", "ops_layers")
+_MODULES = ("ops_elementwise", "ops_layers", "ops_pooling", "ops_shape")
 _operators: dict[str, Operator] = {}
 _loading = threading.Lock()
 _loaded: list[str] = []
@@ -68,7 +68,7 @@ class Operator:
 
     def input_names(self, values: Attributes, count: int | None = None) -> tuple[str, ...]:
         """Names of the inputs; `count` of them where the operator is variadic."""
-        if self.variadic:
+        if self.variadic and isinstance(self.inputs, tuple):
             given = count if count is not None else getattr(values, self.variadic) or 0
             return tuple(f"arg{index}" for index in range(given))
         return self.inputs if isinstance(self.inputs, tuple) else self.inputs(values)
