@@ -24,7 +24,7 @@ def parse_object(raw: bytes, what: str = "The request") -> dict[str, Any]:
     """
     try:
         text = raw.decode()
-        if _is_deep(raw):
+        if is_deep(raw):
             raise ValueError("it is nested too deeply")
         document = json.loads(text)
         if "\\u" in text:
@@ -37,7 +37,8 @@ def parse_object(raw: bytes, what: str = "The request") -> dict[str, Any]:
     return document
 
 
-def _is_deep(raw: bytes) -> bool:
+def is_deep(raw: bytes) -> bool:
+    """Whether a JSON text has more than 200 levels; of one that is none it says anything."""
     if raw.count(b"[") + raw.count(b"{") <= _MAX_DEPTH:
         return False
     # Small objects never get here, so what only reads those does without numpy.
