@@ -46,23 +46,23 @@ def make_ssd(path: Path) -> None:
 def make_inception(path: Path) -> None:
     """InceptionV3 with the signature `predict_images`: files of pictures to names and scores."""
     keras.utils.set_random_seed(0)
-    module = tf.Module()
-    module.network = network = keras.applications.InceptionV3(weights=None)
+    network = keras.applications.InceptionV3(weights=None)
 
     def decode(data: Any) -> Any:
         image = tf.image.decode_jpeg(data, channels=3)
         return tf.image.resize(tf.cast(image, tf.float32), [299, 299]) / 127.5 - 1.0
 
-    spec = tf.TensorSpec([None], tf.string, "images")
-
-    @tf.function(input_signature=[spec], autograph=False)  # type: ignore[untyped-decorator]
     def predict_images(images: Any) -> dict[str, Any]:
         pictures = tf.map_fn(decode, images, fn_output_signature=tf.float32)
         scores, best = tf.nn.top_k(network(pictures, training=False), 5)
         names = tf.constant([f"class {number}" for number in range(1000)])
         return {"classes": tf.gather(names, best), "scores": scores}
 
-    tf.saved_model.save(module, str(path), signatures={"predict_images": predict_images})
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    spec = tf.TensorSpec([None], tf.string, "images")
+    archive.add_endpoint("predict_images", predict_images, input_signature=[spec])
+    archive.write_out(str(path), verbose=False)
 
 
 def main() -> None:
