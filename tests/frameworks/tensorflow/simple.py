@@ -12,7 +12,7 @@ WEIGHTS = np.arange(6, dtype=np.float32).reshape(3, 2)
 
 def saved_model(folder: Path) -> Path:
     """TensorFlow 1's: `x` times WEIGHTS times `scale`, which is 2 by default; a second signature
-    takes words; a third has TensorFlow 1's alternative name.
+    takes words, a third reads a file, a fourth has TensorFlow 1's alternative name.
     """
     import tensorflow as tf
 
@@ -26,6 +26,8 @@ def saved_model(folder: Path) -> Path:
         largest = tf.reduce_max(y, name="largest")
         words = v1.placeholder(tf.string, [None], name="words")
         upper = tf.strings.upper(words, name="upper")
+        path = v1.placeholder(tf.string, [], name="path")
+        content = tf.io.read_file(path, name="content")
         session.run(v1.global_variables_initializer())
         predict = _signature(v1, {"x": x, "scale": scale}, {"y": y, "count": count})
         default = _signature(
@@ -38,6 +40,7 @@ def saved_model(folder: Path) -> Path:
             {
                 "serving_default": default,
                 "words": _signature(v1, {"words": words}, {"upper": upper}),
+                "read": _signature(v1, {"path": path}, {"content": content}),
                 "default_input_alternative:old": predict,
             },
         )

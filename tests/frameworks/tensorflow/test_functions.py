@@ -45,6 +45,7 @@ def _same(first: Any, second: Any) -> None:
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_module_with_a_table_and_nested_values(target: Accelerator) -> None:
     model = Model()
     accelerated = accelerate(model, accelerator_id=target)
@@ -56,6 +57,7 @@ def test_a_module_with_a_table_and_nested_values(target: Accelerator) -> None:
     accelerated.close()
 
 
+@pytest.mark.slow
 def test_a_function_whose_sizes_vary(target: Accelerator) -> None:
     weights = tf.Variable([[1.0], [2.0]])
 
@@ -72,7 +74,8 @@ def test_a_function_whose_sizes_vary(target: Accelerator) -> None:
     (variant,) = accelerated._variants.values()
     assert variant.shapes == ((None, 2), ())
     with ThreadPoolExecutor(4) as threads:
-        results = list(threads.map(lambda n: accelerated(np.ones((n, 2), "f"), 3.0), [1, 2] * 4))
+        results = list(threads.map(lambda n: accelerated(np.ones((n, 2), "f"), y), [1, 2] * 4))
+    assert len(accelerated._variants) == 1
     assert [len(result[0]) for result in results] == [1, 2] * 4
 
 
@@ -89,6 +92,12 @@ def test_an_input_signature_is_prepared_at_once(target: Accelerator) -> None:
         accelerated(np.ones((1, 1)))
     with pytest.raises(TypeError, match="structure"):
         accelerated(1, 2)
+
+
+def test_a_concrete_function(target: Accelerator) -> None:
+    def function(x: Any) -> Any:
+        return {"doubled": x * 2}
+
     concrete = tf.function(function).get_concrete_function(tf.TensorSpec([2], tf.int32, "x"))
     again = accelerate(concrete, accelerator_id=target)
     assert again(np.array([1, 2]))["doubled"].numpy().tolist() == [2, 4]

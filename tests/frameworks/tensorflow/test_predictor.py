@@ -14,11 +14,15 @@ import pytest
 from elastic_inference import errors
 from elastic_inference.client import Accelerator, Address, connect
 from elastic_inference.frameworks import attach
+from elastic_inference.frameworks.tensorflow.prepare import prepare
+from elastic_inference.frameworks.tensorflow.source import Source
 from elastic_inference.settings import ClientSettings
 from elastic_inference.tensorflow import EIPredictor, explain
 from tests.frameworks.tensorflow.simple import WEIGHTS, frozen_graph, graph, saved_model
 from tests.processes import AcceleratorProcess
 
+# Whether words are turned on the accelerator is not this file's matter.
+pytestmark = pytest.mark.filterwarnings("ignore:Nothing of this model runs:RuntimeWarning")
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 NAMES = {"a": "x:0", "b": "scale:0"}
 OUTPUTS = {"product": "y:0"}
@@ -28,8 +32,20 @@ IMAGE, DOUBLED = {"inputs": "image:0"}, {"outputs": "doubled:0"}
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    saved_model(folder / "saved")
-    frozen_graph(folder / "frozen.pb")
+    saved = saved_model(folder / "saved")
+    frozen = frozen_graph(folder / "frozen.pb")
+    # One process prepares them all much sooner than one process each.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        prepare(
+            [
+                Source(saved),
+                Source(saved, signature="words"),
+                Source(saved, signature="read"),
+                Source(saved, signature="", inputs=NAMES, outputs=OUTPUTS),
+                Source(frozen, signature="", inputs=IMAGE, outputs=DOUBLED),
+            ]
+        )
     return folder
 
 
@@ -56,10 +72,7 @@ def test_the_default_signature(
 ) -> None:
     predictor = make(models / "saved")
     assert capsys.readouterr().out == "Using DEFAULT_SERVING_SIGNATURE_DEF_KEY .....\n"
-    assert list(predictor.feed_tensors) == ["scale", "x"] or set(predictor.feed_tensors) == {
-        "x",
-        "scale",
-    }
+    assert set(predictor.feed_tensors) == {"x", "scale"}
     assert set(predictor.fetch_tensors) == {"y", "count", "largest"}
     fed = predictor.feed_tensors["x"]
     assert fed.name == "x:0"
@@ -90,9 +103,8 @@ def test_names_and_where_they_may_stand(make: Callable[..., EIPredictor], models
         make(export_dir=folder.encode(), input_names=NAMES, output_names=OUTPUTS, tags=["serve"]),
         make(folder, signature_def=_definition()),
     ):
-        feeds = dict(zip(predictor.feed_tensors, (X, 2), strict=True))
-        assert feeds["a"] is X
-        results = predictor(feeds)
+        assert set(predictor.feed_tensors) == {"a", "b"}
+        results = predictor({"a": X, "b": 2})
         assert list(results) == ["product"]
         np.testing.assert_allclose(results["product"], expected, rtol=1e-6)
 
@@ -255,6 +267,15 @@ def test_explanations(models: Path, target: Accelerator) -> None:
         text = predictor.explain()
         assert "StringUpper" in text
         assert explain(predictor) == explain(models / "saved", "words") == text
+
+
+def test_a_model_for_which_the_accelerator_does_nothing(
+    models: Path, target: Accelerator, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"7")
+    with pytest.warns(RuntimeWarning, match="Nothing of this model runs on the accelerator"):
+        predictor = EIPredictor(models / "saved", "read", accelerator_id=target)
+    assert predictor({"path": str(tmp_path / "file")}) == {"content": b"7"}
 
 
 def test_without_any_accelerator_it_runs_locally(

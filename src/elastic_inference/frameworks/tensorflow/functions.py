@@ -91,6 +91,8 @@ class Accelerated:
         self.target = target
         self._tf = import_tensorflow()
         self._specs = _fixed_specs(self._tf, target, input_signature)
+        # The first size of what a Keras model takes is the number of samples.
+        self._is_batched = isinstance(target, self._tf.keras.Model)
         self._lock = threading.Lock()
         self._variants: dict[str, _Variant] = {}
         self._accelerator: Accelerator | None = None
@@ -185,13 +187,25 @@ class Accelerated:
         with self._lock:
             known = self._variants.get(kind)
             if known is None or not known.takes(values):
-                specs = tf.nest.map_structure(_type_spec, given)
+                specs = tf.nest.map_structure(self._type_spec, given)
                 if known is not None:
                     specs = tf.nest.map_structure(_widened, known.specs, specs)
                 elif len(self._variants) >= _MOST_VARIANTS:
                     self._variants.pop(next(iter(self._variants)))
                 self._variants[kind] = self._make(accelerator, specs)
             return self._variants[kind], values
+
+    def _type_spec(self, value: Any) -> Any:
+        tf = self._tf
+        if isinstance(value, np.ndarray | np.generic):
+            spec = tf.TensorSpec(value.shape, tf.as_dtype(_tf_dtype(value)))
+        elif isinstance(value, tf.Tensor | tf.__internal__.CompositeTensor):
+            spec = tf.type_spec_from_value(value)
+        else:
+            return value
+        if self._is_batched and isinstance(spec, tf.TensorSpec) and spec.shape.rank:
+            spec = tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
+        return spec
 
     def _make(self, accelerator: Accelerator, specs: Any) -> _Variant:
         with tempfile.TemporaryDirectory(prefix="elastic-inference-") as name:
@@ -288,15 +302,6 @@ def _kind(value: Any) -> Any:
         dense = "" if _is_tensor(tf, value) else type(value).__name__
         return dense, value.dtype.name, len(value.shape)
     return repr(value)
-
-
-def _type_spec(value: Any) -> Any:
-    tf = import_tensorflow()
-    if isinstance(value, np.ndarray | np.generic):
-        return tf.TensorSpec(value.shape, tf.as_dtype(_tf_dtype(value)))
-    if isinstance(value, tf.Tensor | tf.__internal__.CompositeTensor):
-        return tf.type_spec_from_value(value)
-    return value
 
 
 def _tf_dtype(value: Any) -> Any:

@@ -10,7 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from elastic_inference.client import Accelerator
-from elastic_inference.errors import ElasticInferenceError, UnavailableError
+from elastic_inference.errors import (
+    ElasticInferenceError,
+    ModelFormatError,
+    NotFoundError,
+    UnavailableError,
+)
 from elastic_inference.frameworks.tensorflow import placeholders
 from elastic_inference.frameworks.tensorflow.dtypes import carrier_of
 from elastic_inference.frameworks.tensorflow.execution import Execution
@@ -21,6 +26,9 @@ from elastic_inference.frameworks.tensorflow.prepare import prepare
 from elastic_inference.frameworks.tensorflow.results import finish
 from elastic_inference.frameworks.tensorflow.source import Source
 from elastic_inference.protocol.tensors import Array
+
+# What TensorFlow raises besides for a model that cannot be loaded, or lacks a tensor.
+_ALSO = ((NotFoundError, KeyError), (ModelFormatError, OSError))
 
 
 class TensorInfo:
@@ -96,7 +104,8 @@ class Remote:
         except UnavailableError:
             raise
         except ElasticInferenceError as error:
-            raise translate(error) from error
+            also = (cls for ours, cls in _ALSO if isinstance(error, ours))
+            raise translate(error, *also) from error
 
     def run(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The values of all outputs, by key.
@@ -118,7 +127,7 @@ class Remote:
 
     def _for(self, feeds: Mapping[str, Array]) -> Execution:
         """What runs without the inputs that are not in `feeds`."""
-        missing = self._inputs - feeds.keys()
+        missing = self._inputs.difference(feeds)
         with self._lock:
             if missing not in self._without:
                 self._without[missing] = self._load_without(missing)
