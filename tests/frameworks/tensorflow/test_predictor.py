@@ -14,6 +14,7 @@ import pytest
 from elastic_inference import errors
 from elastic_inference.client import Accelerator, Address, connect
 from elastic_inference.frameworks import attach
+from elastic_inference.frameworks.tensorflow import shims
 from elastic_inference.frameworks.tensorflow.prepare import prepare
 from elastic_inference.frameworks.tensorflow.source import Source
 from elastic_inference.settings import ClientSettings
@@ -232,6 +233,18 @@ def test_many_threads(make: Callable[..., EIPredictor], models: Path) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(work, range(48)))
+
+
+def test_an_input_that_no_output_needs(make: Callable[..., EIPredictor], models: Path) -> None:
+    predictor = make(models / "saved", {**NAMES, "unused": "words:0"}, OUTPUTS)
+    assert predictor({"a": X, "b": 2})["product"].shape == (2, 2)
+    assert predictor({"a": X, "b": 2, "unused": ["x"]})["product"].shape == (2, 2)
+
+
+def test_tensorflows_own_predictor(models: Path) -> None:
+    predictor = shims._from_saved_model(str(models / "saved"), "words")
+    assert predictor.session is not None
+    assert predictor({"words": ["x"]})["upper"].tolist() == [b"X"]
 
 
 def test_what_only_a_local_one_has(models: Path, target: Accelerator) -> None:

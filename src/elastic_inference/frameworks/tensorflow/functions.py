@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,19 @@ from elastic_inference.client import Accelerator
 from elastic_inference.errors import UnavailableError
 from elastic_inference.frameworks import attach
 from elastic_inference.frameworks.tensorflow.failures import refused, translate
-from elastic_inference.frameworks.tensorflow.feeds import plain
+from elastic_inference.frameworks.tensorflow.feeds import fits, plain
 from elastic_inference.frameworks.tensorflow.local import import_tensorflow
 from elastic_inference.frameworks.tensorflow.remote import Remote
 from elastic_inference.frameworks.tensorflow.source import Source
+from elastic_inference.frameworks.tensorflow.specs import (
+    as_value,
+    bound,
+    declared,
+    is_tensor,
+    kind_of,
+    spec_of,
+    widened,
+)
 from elastic_inference.frameworks.tensorflow.tracing import Traced, save
 
 # Programs whose arguments differ in ever more ways would otherwise fill the accelerator.
@@ -69,8 +78,7 @@ class _Variant:
 
     def takes(self, values: list[Any]) -> bool:
         return all(
-            shape is None or _fits(np.shape(value), shape)
-            for value, shape in zip(values, self.shapes, strict=True)
+            fits(np.shape(value), shape) for value, shape in zip(values, self.shapes, strict=True)
         )
 
     def run(self, values: list[Any]) -> list[Any]:
@@ -90,7 +98,7 @@ class Accelerated:
             raise refused(f"A {type(target).__name__} cannot be called.", TypeError)
         self.target = target
         self._tf = import_tensorflow()
-        self._specs = _fixed_specs(self._tf, target, input_signature)
+        self._specs = declared(self._tf, target, input_signature)
         # The first size of what a Keras model takes is the number of samples.
         self._is_batched = isinstance(target, self._tf.keras.Model)
         self._lock = threading.Lock()
@@ -150,7 +158,7 @@ class Accelerated:
         tf = self._tf
         wanted_args, wanted_kwargs = self._specs
         if kwargs.keys() - wanted_kwargs.keys():
-            args, kwargs = _bound(self.target, args, kwargs, len(wanted_args))
+            args, kwargs = bound(self.target, args, kwargs, len(wanted_args))
         given = (tuple(args), kwargs)
         try:
             values = tf.__internal__.nest.flatten_up_to(self._specs, given, check_types=False)
@@ -178,34 +186,24 @@ class Accelerated:
         self, accelerator: Accelerator, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[_Variant, list[Any]]:
         tf = self._tf
-        given = tf.nest.map_structure(_as_value, (args, kwargs))
+        given = tf.nest.map_structure(as_value, (args, kwargs))
         values = [
-            each for each in tf.nest.flatten(given, expand_composites=True) if _is_tensor(tf, each)
+            each for each in tf.nest.flatten(given, expand_composites=True) if is_tensor(tf, each)
         ]
-        kind = repr(tf.nest.map_structure(_kind, given))
+        kind = repr(tf.nest.map_structure(kind_of, given))
         # What is replaced here may be running yet: it is given up with its last user.
         with self._lock:
             known = self._variants.get(kind)
             if known is None or not known.takes(values):
-                specs = tf.nest.map_structure(self._type_spec, given)
+                specs = tf.nest.map_structure(
+                    partial(spec_of, tf, is_batched=self._is_batched), given
+                )
                 if known is not None:
-                    specs = tf.nest.map_structure(_widened, known.specs, specs)
+                    specs = tf.nest.map_structure(widened, known.specs, specs)
                 elif len(self._variants) >= _MOST_VARIANTS:
                     self._variants.pop(next(iter(self._variants)))
                 self._variants[kind] = self._make(accelerator, specs)
             return self._variants[kind], values
-
-    def _type_spec(self, value: Any) -> Any:
-        tf = self._tf
-        if isinstance(value, np.ndarray | np.generic):
-            spec = tf.TensorSpec(value.shape, tf.as_dtype(_tf_dtype(value)))
-        elif isinstance(value, tf.Tensor | tf.__internal__.CompositeTensor):
-            spec = tf.type_spec_from_value(value)
-        else:
-            return value
-        if self._is_batched and isinstance(spec, tf.TensorSpec) and spec.shape.rank:
-            spec = tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
-        return spec
 
     def _make(self, accelerator: Accelerator, specs: Any) -> _Variant:
         with tempfile.TemporaryDirectory(prefix="elastic-inference-") as name:
@@ -243,78 +241,3 @@ class Accelerated:
 
 
 _ITSELF: Any = object()
-
-
-def _fixed_specs(tf: Any, target: Any, input_signature: Any) -> Any:
-    """The structure (args, kwargs) of what `target` takes, where it says so, else None."""
-    if input_signature is not None:
-        return (tuple(input_signature), {})
-    structured = getattr(target, "structured_input_signature", None)
-    if structured is not None:
-        return structured
-    declared = getattr(target, "input_signature", None)
-    if declared is not None and isinstance(target, tf.types.experimental.PolymorphicFunction):
-        return (tuple(declared), {})
-    inputs = getattr(target, "inputs", None)
-    if inputs is not None and isinstance(target, tf.keras.Model):
-        structure = getattr(target, "input", None)
-        structure = structure if structure is not None else inputs
-        if isinstance(structure, list | tuple) and len(structure) == 1:
-            structure = structure[0]
-        return ((tf.nest.map_structure(_keras_spec, structure),), {})
-    return None
-
-
-def _keras_spec(tensor: Any) -> Any:
-    return import_tensorflow().TensorSpec(tensor.shape, tensor.dtype)
-
-
-def _bound(
-    target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], count: int
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments by name as the first `count` positional ones. What more there is must say nothing,
-    as a Keras model's training=False.
-    """
-    plain_function = getattr(target, "python_function", getattr(target, "call", target))
-    kind = getattr(target, "function_type", None) or inspect.signature(plain_function)
-    given = kind.bind(*args, **kwargs)
-    if any(given.args[count:]) or any(given.kwargs.values()):
-        raise refused(
-            f"Only the first {count} arguments are in the signature of what is accelerated.",
-            TypeError,
-        )
-    return given.args[:count], {}
-
-
-def _is_tensor(tf: Any, value: Any) -> bool:
-    return isinstance(value, np.ndarray | np.generic | tf.Tensor)
-
-
-def _as_value(value: Any) -> Any:
-    """A variable as its value; the rest as it is."""
-    tf = import_tensorflow()
-    return value.read_value() if isinstance(value, tf.Variable) else value
-
-
-def _kind(value: Any) -> Any:
-    tf = import_tensorflow()
-    if _is_tensor(tf, value) or isinstance(value, tf.__internal__.CompositeTensor):
-        dense = "" if _is_tensor(tf, value) else type(value).__name__
-        return dense, value.dtype.name, len(value.shape)
-    return repr(value)
-
-
-def _tf_dtype(value: Any) -> Any:
-    return "string" if value.dtype.kind in "OSU" else value.dtype
-
-
-def _widened(known: Any, new: Any) -> Any:
-    """The least special TypeSpec that takes what either takes."""
-    tf = import_tensorflow()
-    return known.most_specific_common_supertype([new]) if isinstance(known, tf.TypeSpec) else known
-
-
-def _fits(shape: tuple[int, ...], wanted: Mapping[int, Any] | tuple[int | None, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        want is None or size == want for size, want in zip(shape, wanted, strict=True)
-    )

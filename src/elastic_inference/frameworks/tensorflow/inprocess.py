@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,10 @@ class InProcess:
             if path is not None:
                 v1.import_graph_def(_definition(v1, path), name="")
             return names
-        signatures = v1.saved_model.load(self.session, list(tags), str(path)).signature_def
+        # That TensorFlow advises against this way is nothing that its user could heed.
+        with _quietly(v1.get_logger()):
+            meta_graph = v1.saved_model.load(self.session, list(tags), str(path))
+        signatures = meta_graph.signature_def
         if names is not None:
             return names
         if chosen.is_default:
@@ -105,6 +110,16 @@ class InProcess:
 
     def close(self) -> None:
         self.session.close()
+
+
+@contextlib.contextmanager
+def _quietly(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _definition(v1: Any, path: Path) -> Any:

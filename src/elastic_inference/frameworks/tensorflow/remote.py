@@ -93,6 +93,8 @@ class Remote:
                 stacklevel=4,
             )
         self._inputs = frozenset(plan.inputs)
+        self._used = {tensor.name for segment in plan.segments for tensor in segment.inputs}
+        self._used.update(tensor.name for tensor in plan.outputs.values())
         self._feeds = Feeds(plan.inputs)
         self.feed_tensors = _described(plan.inputs)
         self.fetch_tensors = _described(plan.outputs)
@@ -128,6 +130,8 @@ class Remote:
     def _for(self, feeds: Mapping[str, Array]) -> Execution:
         """What runs without the inputs that are not in `feeds`."""
         missing = self._inputs.difference(feeds)
+        if not any(self.plan.inputs[key].name in self._used for key in missing):
+            return self._execution
         with self._lock:
             if missing not in self._without:
                 self._without[missing] = self._load_without(missing)
