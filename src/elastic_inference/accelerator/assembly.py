@@ -6,6 +6,8 @@ from elastic_inference.accelerator import devices, heap
 from elastic_inference.accelerator.config import AcceleratorConfig
 from elastic_inference.accelerator.dataplane import DataPlane
 from elastic_inference.accelerator.engines.onnxruntime import OnnxRuntimeEngine
+from elastic_inference.accelerator.engines.selection import SelectingEngine
+from elastic_inference.accelerator.engines.tensorflow import TensorFlowEngine
 from elastic_inference.accelerator.journal import Journal
 from elastic_inference.accelerator.memory import MemoryAccount
 from elastic_inference.accelerator.models import ModelRegistry
@@ -20,7 +22,8 @@ def data_plane(config: AcceleratorConfig) -> DataPlane:
     """
     heap.configure()
     limits = config.limits
-    engine = OnnxRuntimeEngine(config.device, config.memory_bytes, config.threads)
+    slice_ = (config.device, config.memory_bytes, config.threads)
+    engine = SelectingEngine(OnnxRuntimeEngine(*slice_), lambda: TensorFlowEngine(*slice_))
     on_cpu = config.device == "cpu"
     memory = MemoryAccount(
         config.memory_bytes,

@@ -17,6 +17,7 @@ from elastic_inference.accelerator import metrics
 from elastic_inference.accelerator.clients import Clients, ClientSession
 from elastic_inference.accelerator.config import AcceleratorConfig
 from elastic_inference.accelerator.engines.base import Engine
+from elastic_inference.accelerator.engines.selection import TENSORFLOW, engine_of, engines
 from elastic_inference.accelerator.health import HealthCheck
 from elastic_inference.accelerator.memory import MemoryAccount
 from elastic_inference.accelerator.models import Entry, ModelRegistry
@@ -172,6 +173,7 @@ class DataPlane:
                 "providers": list(self.engine.providers),
                 "domains": dict(self.engine.domains),
             },
+            "engines": engines(self.engine.name),
             "models": len(self.models),
             "preparing": self.models.preparing,
             "version": __version__,
@@ -203,10 +205,15 @@ class DataPlane:
         return {
             "name": name,
             "versions": [VERSION],
-            "platform": f"{self.engine.name}_onnx",
+            "platform": self._platform(entry),
             "inputs": [spec.to_dict(extended=False) for spec in entry.model.inputs],
             "outputs": [spec.to_dict(extended=False) for spec in entry.model.outputs],
         }
+
+    def _platform(self, entry: Entry) -> str:
+        """Triton's name of what a model is."""
+        engine = engine_of(entry.source.main, self.engine.name)
+        return f"{engine}_{'graphdef' if engine == TENSORFLOW else 'onnx'}"
 
     def model_ready(self, name: str, version: str) -> bool:
         try:
@@ -232,8 +239,8 @@ class DataPlane:
 
         return {
             "name": name,
-            "platform": f"{self.engine.name}_onnx",
-            "backend": self.engine.name,
+            "platform": self._platform(entry),
+            "backend": engine_of(entry.source.main, self.engine.name),
             "max_batch_size": 0,
             "input": tensors("inputs"),
             "output": tensors("outputs"),

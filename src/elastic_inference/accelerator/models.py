@@ -424,7 +424,7 @@ class ModelRegistry:
         return Entry(model, guarded, lambda: self._close_model(guarded, assembled))
 
     def _cache(self, model: JournalModel, size: int) -> Path | None:
-        if not self._engine.prepares(size):
+        if not self._engine.prepares(model.main, size):
             # No room is to be made, and nothing evicted, for what never comes.
             return None
         if model.attempts:

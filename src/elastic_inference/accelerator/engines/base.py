@@ -144,8 +144,8 @@ class Engine(Protocol):
     def domains(self) -> Mapping[str, int]:
         """Newest supported version of each operator-set domain."""
 
-    def prepares(self, size: int) -> bool:
-        """Whether `load` may keep a prepared form of a model of `size` bytes."""
+    def prepares(self, main: str, size: int) -> bool:
+        """Whether `load` may keep a prepared form of a model with that main file and size."""
 
     @property
     def fingerprint(self) -> str:

@@ -99,7 +99,7 @@ class OnnxRuntimeEngine:
                 found[domain] = newest
         return found
 
-    def prepares(self, size: int) -> bool:
+    def prepares(self, _main: str, size: int) -> bool:
         return self.device == "cpu" and size >= PREPARE_LEAST
 
     @cached_property
@@ -184,7 +184,7 @@ class OnnxRuntimeEngine:
         defer: bool,
     ) -> OnnxRuntimeModel:
         folder = files.cache
-        if folder is None or not self.prepares(files.size):
+        if folder is None or not self.prepares(files.main, files.size):
             return self._direct(path, info, options)
         prepared = _prepared.find(folder)
         if prepared is not None:
