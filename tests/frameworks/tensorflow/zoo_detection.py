@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tests.frameworks.tensorflow.zoo_graphs import (
-    ONNX,
     TENSORFLOW,
     Array,
     Case,
@@ -222,5 +221,5 @@ CASES: Mapping[str, Case] = {
     "ssd_frozen": Case(_ssd(1, frozen=True), _pictures, slow=True, **_FROZEN),
     "faster_rcnn": Case(_faster_rcnn, _pictures, slow=True, **_FROZEN),
     "nms": Case(_nms, _images(1)),
-    "combined_nms": Case(_combined_nms, _images(2), runs=(ONNX, TENSORFLOW)),
+    "combined_nms": Case(_combined_nms, _images(2)),
 }

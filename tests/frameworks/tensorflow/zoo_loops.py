@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.frameworks.tensorflow.zoo_graphs import (
+    ONNX,
     TENSORFLOW,
     Case,
     Feeds,
@@ -129,7 +130,7 @@ def _rows(generator: np.random.Generator) -> Feeds:
 
 
 CASES: Mapping[str, Case] = {
-    "loop_v1": Case(_graph_loop(1), _rows),
+    "loop_v1": Case(_graph_loop(1), _rows, runs=(TENSORFLOW,)),
     "loop_v2": Case(_graph_loop(2), _rows),
     "loop_function": Case(_function_loop, _rows),
     "branches": Case(_branches, _rows),
@@ -142,6 +143,6 @@ CASES: Mapping[str, Case] = {
     "singular": Case(
         _singular,
         lambda generator: {"x": floats(generator, 2, _SIZE, _SIZE)},
-        runs=(TENSORFLOW,),
+        runs=(ONNX, TENSORFLOW, ONNX),
     ),
 }

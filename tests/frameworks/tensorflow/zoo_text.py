@@ -11,6 +11,7 @@ import numpy as np
 from tests.frameworks.tensorflow.zoo_graphs import (
     INSTANCE,
     ONNX,
+    TENSORFLOW,
     Array,
     Case,
     Feeds,
@@ -195,5 +196,5 @@ CASES: Mapping[str, Case] = {
     "jpeg_v1": Case(_jpeg(1), _files, signature="predict_images", runs=(INSTANCE, ONNX, INSTANCE)),
     "jpeg_v2": Case(_jpeg(2), _files, signature="predict_images", runs=(INSTANCE, ONNX, INSTANCE)),
     "string_lookup": Case(_lookup, _animals, runs=(INSTANCE, ONNX)),
-    "ragged": Case(_ragged, _texts, runs=(INSTANCE,)),
+    "ragged": Case(_ragged, _texts, runs=(TENSORFLOW,)),
 }
