@@ -95,7 +95,7 @@ def _signature(signature: Signature) -> dict[str, Any]:
 def _info(info: Mapping[str, Any]) -> dict[str, Any]:
     number = info.get("dtype", 0)
     shape = info.get("tensor_shape")
-    told: dict[str, Any] = {"dtype": _dtype(number), "tensor_shape": None}
+    told: dict[str, Any] = {"dtype": _dtype(number)}
     if shape is not None:
         dims = [
             {"size": str(dim.get("size", 0)), "name": dim.get("name", "")}
@@ -107,8 +107,8 @@ def _info(info: Mapping[str, Any]) -> dict[str, Any]:
         told["coo_sparse"] = {each.name: info["coo_sparse"].get(each.name, "") for each in sparse}
     elif "composite_tensor" in info:
         told["composite_tensor"] = {"components": []}
-    else:
-        told["name"] = info.get("name", "")
+    elif "name" in info:
+        told["name"] = info["name"]
     return told
 
 

@@ -111,7 +111,9 @@ def _usual(flat: bytes) -> Numbers | None:
         values = np.array(json.loads(b"[" + flat + b"]"))
     except (ValueError, OverflowError, RecursionError):
         return None
-    return Numbers(values) if values.dtype in (np.int64, np.float64) else None
+    # Integers that are too large for one type become decimals in numpy, which they are not.
+    is_whole = not any(mark in flat for mark in b".eE")
+    return Numbers(values) if values.dtype == (np.int64 if is_whole else np.float64) else None
 
 
 def _shape(skeleton: bytes) -> tuple[int, ...] | None:

@@ -76,6 +76,4 @@ def _body(path: Path, file: BinaryIO, length: int) -> bytes:
 
 
 def _damaged(path: Path, why: str) -> ModelFormatError:
-    return ModelFormatError(
-        f"{path}: {why}. Please verify your warmup data is in TFRecord format."
-    )
+    return ModelFormatError(f"{path}: {why}. Please verify your warmup data is in TFRecord format.")

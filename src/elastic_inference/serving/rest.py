@@ -143,7 +143,8 @@ class RestApi:
                 return self._tell(question, seen)
         elif method == "POST":
             call = _CALL.fullmatch(request.path)
-            if call is not None:
+            # The path may be in any case, but not the method.
+            if call is not None and call["method"].islower():
                 spec = _spec(call)
                 seen.model, seen.method = spec.name, call["method"]
                 deadline = None if self._timeout is None else begun + self._timeout
@@ -168,10 +169,8 @@ class RestApi:
         if method == "classify":
             classified = self._service.classify(spec, examples, deadline=deadline)
             return json_answers.write_classified(classified)
-        if method == "regress":
-            regressed = self._service.regress(spec, examples, deadline=deadline)
-            return json_answers.write_regressed(regressed)
-        raise InvalidRequestError(f"Malformed request: POST :{method}")
+        regressed = self._service.regress(spec, examples, deadline=deadline)
+        return json_answers.write_regressed(regressed)
 
     def _predict(self, spec: ModelSpec, body: bytes, deadline: float | None) -> bytes:
         text, arrays = cut(body)

@@ -30,6 +30,8 @@ _LARGEST_MESSAGE = 2**31 - 1
 # Calls that wait for a thread; one more is refused.
 _MOST_WAITING = 4096
 _MOST_WATCHERS = 64
+# What gRPC says remains of calls without a deadline is more, in seconds.
+_FOREVER = 1e9
 # The names that TensorFlow Serving tells the health of, and the services' own.
 _HEALTHY = frozenset(
     {"", "ModelService", "PredictionService", MODEL_SERVICE, PREDICTION_SERVICE, HEALTH_SERVICE}
@@ -133,7 +135,8 @@ class GrpcServer:
                 # The caller went away while the call waited for a thread.
                 return b""
             remaining = context.time_remaining()
-            call = Call(request, None if remaining is None else begun + remaining)
+            is_bounded = remaining is not None and remaining < _FOREVER
+            call = Call(request, begun + remaining if is_bounded else None)
             status = OK
             try:
                 return method(call)
