@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from elastic_inference.client import Accelerator
+from elastic_inference.client import Accelerator, Address, connect
 from elastic_inference.frameworks.tensorflow.tracing import save
+from elastic_inference.settings import ClientSettings
 from elastic_inference.tensorflow import accelerate
+from tests.processes import AcceleratorProcess
 
 
 class Pair(NamedTuple):
@@ -112,6 +115,34 @@ def test_ragged_values(target: Accelerator) -> None:
     doubled, sums = accelerated(ragged)
     assert doubled.to_list() == [[2], [4, 6]]
     assert sums.numpy().tolist() == [1, 5]
+
+
+@pytest.mark.parametrize("on_loss", ["error", "local"])
+def test_a_lost_accelerator(
+    on_loss: str,
+    start_accelerator: Callable[..., AcceleratorProcess],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EI_ON_LOSS", on_loss)
+    process = start_accelerator()
+    lost = connect(
+        settings=ClientSettings(recovery_timeout=0.2),
+        address=Address(socket_path=str(process.config.data_socket)),
+        token=process.token(),
+    )
+    signature = [tf.TensorSpec([None], tf.float32)]
+    accelerated = accelerate(lambda x: x * 2, signature, accelerator_id=lost)
+    assert accelerated([1.0]).numpy() == [2]
+    process.process.kill()
+    process.process.wait(10)
+    if on_loss == "error":
+        with pytest.raises(tf.errors.UnavailableError):
+            accelerated(tf.ones([1]))
+    else:
+        with pytest.warns(RuntimeWarning, match="goes on in this process's own TensorFlow"):
+            assert accelerated(tf.ones([1])).numpy() == [2]
+        assert accelerated(tf.ones([1])).numpy() == [2]
+    lost.close()
 
 
 def test_without_an_accelerator_it_is_the_function_itself(monkeypatch: pytest.MonkeyPatch) -> None:
