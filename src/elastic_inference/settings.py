@@ -220,6 +220,12 @@ class ClientSettings:
     ca_bundle: str = _setting(
         "AWS_CA_BUNDLE", "", str, "file of the certificate authorities to trust"
     )
+    plan_cache: int = _setting(
+        "EI_PLAN_CACHE",
+        16 * GIB,
+        parse_size,
+        "disk space for TensorFlow models that were converted",
+    )
     banner: str = _setting(
         "EI_BANNER", "on", _one_of("on", "off"), "print the accelerator once on stderr"
     )

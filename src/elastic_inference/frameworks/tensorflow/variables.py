@@ -1,0 +1,123 @@
+"""Graphs that write their variables: those cannot become constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from elastic_inference.frameworks.tensorflow.frozen import Frozen, inline, node_of
+
+_HANDLES = {"VarHandleOp", "Variable", "VariableV2"}
+# Operators that write the variable of their first input.
+_WRITES = ("Assign", "ResourceApply", "ResourceScatter", "Scatter", "ResourceCountUpTo", "Apply",
+           "CountUpTo", "ResourceStridedSliceAssign", "StridedSliceAssign")  # fmt: skip
+_SCATTERS_NOTHING = {"ScatterNd", "ScatterNdNonAliasingAdd"}
+_INITIALIZER = "elastic_inference/set_variables"
+
+
+def is_write(op: str) -> bool:
+    """Whether an operator of that name writes a variable."""
+    return op.startswith(_WRITES) and op not in _SCATTERS_NOTHING
+
+
+def written_variables(definition: Any, ends: Iterable[str]) -> bool:
+    """Whether the graph writes variables to get at `ends`."""
+    functions = {each.signature.name: each for each in definition.library.function}
+    seen: set[str] = set()
+    pending = list(_reachable(definition, ends))
+    while pending:
+        node = pending.pop()
+        if is_write(node.op):
+            return True
+        for name in called(node):
+            if name in functions and name not in seen:
+                seen.add(name)
+                pending.extend(functions[name].node_def)
+    return False
+
+
+def called(node: Any) -> Iterator[str]:
+    """Names of the functions that a node calls."""
+    for attribute in node.attr.values():
+        kind = attribute.WhichOneof("value")
+        if kind == "func":
+            yield attribute.func.name
+        elif kind == "list":
+            for function in attribute.list.func:
+                yield function.name
+
+
+def _reachable(definition: Any, ends: Iterable[str]) -> Iterator[Any]:
+    nodes = {node.name: node for node in definition.node}
+    seen: set[str] = set()
+    pending = list(ends)
+    while pending:
+        name = pending.pop()
+        if name in seen or name not in nodes:
+            continue
+        seen.add(name)
+        yield nodes[name]
+        pending.extend(node_of(each) for each in nodes[name].input)
+
+
+def keep_variables(tf: Any, session: Any, frozen: Frozen) -> Frozen:
+    """The graph with constants for variables that it only reads.
+
+    Those that it writes get their present values from the initializer, except where the
+    model's own sets them.
+    """
+    v1 = tf.compat.v1
+    inlined = inline(tf, frozen)
+    reached = {node.name: node for node in _reachable(inlined.definition, frozen.ends)}
+    written = _written(reached)
+    definition = v1.graph_util.convert_variables_to_constants(
+        session, inlined.definition, frozen.ends, variable_names_blacklist=sorted(written)
+    )
+    own = (
+        _written({n.name: n for n in _reachable(inlined.definition, [frozen.initializer])})
+        if frozen.initializer
+        else set()
+    )
+    sets = [_set(tf, session, definition, reached[name]) for name in sorted(written - own)]
+    if frozen.initializer:
+        sets.append(frozen.initializer)
+    definition.node.add(name=_INITIALIZER, op="NoOp", input=[f"^{name}" for name in sets])
+    return replace(frozen, definition=definition, initializer=_INITIALIZER)
+
+
+def _written(nodes: dict[str, Any]) -> set[str]:
+    """Variables that go into something that may write them."""
+    found: set[str] = set()
+    for node in nodes.values():
+        if is_write(node.op) or any(True for _ in called(node)):
+            for each in node.input:
+                found.update(_origin(nodes, node_of(each)))
+    return found
+
+
+def _origin(nodes: dict[str, Any], name: str) -> Iterator[str]:
+    node = nodes.get(name)
+    while node is not None and node.op in {"Identity", "RefIdentity"} and node.input:
+        node = nodes.get(node_of(node.input[0]))
+    if node is not None and node.op in _HANDLES:
+        yield node.name
+
+
+def _set(tf: Any, session: Any, definition: Any, variable: Any) -> str:
+    """Add what gives `variable` its present value; the name of the node that does."""
+    is_resource = variable.op == "VarHandleOp"
+    read = f"{variable.name}/Read/ReadVariableOp:0" if is_resource else f"{variable.name}:0"
+    value = tf.make_tensor_proto(session.run(read))
+    dtype = variable.attr["dtype"]
+    name = f"elastic_inference/{variable.name}"
+    constant = definition.node.add(name=f"{name}/value", op="Const")
+    constant.attr["dtype"].CopyFrom(dtype)
+    constant.attr["value"].tensor.CopyFrom(value)
+    assign = definition.node.add(
+        name=f"{name}/set",
+        op="AssignVariableOp" if is_resource else "Assign",
+        input=[variable.name, constant.name],
+    )
+    assign.attr["dtype" if is_resource else "T"].CopyFrom(dtype)
+    return str(assign.name)
