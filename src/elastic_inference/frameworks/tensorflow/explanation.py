@@ -48,4 +48,5 @@ def explain(
         (plan,) = prepare([source])
     except ElasticInferenceError as error:
         raise translate(error) from error
-    return texts.explain(plan)
+    text: str = texts.explain(plan)
+    return text
