@@ -61,8 +61,9 @@ def declare(**parameters: Parameter) -> Declaration:
     return parameters
 
 
-def integer(default: Any = REQUIRED) -> Parameter:
-    return Parameter("int", _optional(_integer, default), default)
+def integer(default: Any = REQUIRED, *, optional: bool = False) -> Parameter:
+    """An integer; or None, where that is the default or `optional`."""
+    return Parameter("int", _optional(_integer, None if optional else default), default)
 
 
 def number(default: Any = REQUIRED) -> Parameter:
@@ -161,7 +162,7 @@ def to_text(value: Any) -> str:
 
 def _value(name: str, parameter: Parameter, given: str, where: str) -> Any:
     try:
-        if len(given) > _MAX_TEXT:
+        if len(given) > _MAX_TEXT and parameter.read is not str:
             raise ValueError("it is too long")
         return parameter.read(given.strip())
     except (ValueError, OverflowError) as error:

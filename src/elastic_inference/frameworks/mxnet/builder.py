@@ -115,7 +115,7 @@ class Builder:
 
     def files(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Files:
         """The model's files: arrays that lie in `.params` files stay there."""
-        store = _Store()
+        store = Store()
         initializers = [
             onnx_writer.tensor(name, array, store.place(array))
             for name, array in self._arrays.items()
@@ -129,7 +129,7 @@ class Builder:
         return {MAIN: onnx_writer.model(body), **store.files()}
 
 
-class _Store:
+class Store:
     """External data: `.params` files as they are, and one for what is in memory only."""
 
     def __init__(self) -> None:

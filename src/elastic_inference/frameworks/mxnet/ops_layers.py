@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from elastic_inference.frameworks.mxnet.attributes import (
     Attributes,
     boolean,
     choice,
     declare,
     integer,
-    number,
     shape,
 )
 from elastic_inference.frameworks.mxnet.emit import Emit
 from elastic_inference.frameworks.mxnet.rules import (
     Shape,
     Shapes,
-    Types,
-    like_first,
     product,
-    same_dtype,
 )
 from elastic_inference.frameworks.mxnet.table import operator
 
@@ -160,156 +154,3 @@ def _convolution(e: Emit) -> str:
         group=a.num_group,
     )  # fmt: skip
     return e.transpose(y, last_axes(rank + 2)) if channels_last(a) else y
-
-
-@operator(
-    "Activation",
-    parameters=declare(
-        act_type=choice(("log_sigmoid", "mish", "relu", "sigmoid", "softrelu", "softsign", "tanh"))
-    ),
-    shapes=like_first,
-)
-def _activation(e: Emit) -> str:
-    simple = {
-        "relu": "Relu",
-        "sigmoid": "Sigmoid",
-        "tanh": "Tanh",
-        "softrelu": "Softplus",
-        "softsign": "Softsign",
-    }
-    if e.a.act_type in simple:
-        return e.add(simple[e.a.act_type], e.x)
-    if e.a.act_type == "mish":
-        return e.add("Mul", e.x, e.chain(e.x, "Softplus", "Tanh"))
-    return e.chain(e.x, "Neg", "Softplus", "Neg")
-
-
-def _batch_norm_shapes(s: Shapes) -> None:
-    like_first(s)
-    data = s.inputs[0]
-    if data is None:
-        return
-    channels = (data[s.axis(s.a.axis, len(data))],)
-    for index in range(1, 5):
-        s.expect(index, channels)
-    s.give(channels, 1)
-    s.give(channels, 2)
-
-
-def _batch_norm_types(t: Types) -> None:
-    same = Types(t.a, t.inputs[:1], t.outputs[:1], t.where)
-    same_dtype(same)
-    t.inputs[0], t.outputs[0] = same.inputs[0], same.outputs[0]
-    if t.inputs[0] is None:
-        return
-    # Statistics of halves are kept in single precision.
-    statistics = np.dtype(np.float32) if t.inputs[0] == np.float16 else t.inputs[0]
-    for index in range(1, 5):
-        t.expect(index, statistics)
-    t.give(statistics, 1)
-    t.give(statistics, 2)
-
-
-BATCH_NORM = declare(
-    eps=number(1e-3),
-    momentum=number(0.9),
-    fix_gamma=boolean(True),
-    use_global_stats=boolean(False),
-    output_mean_var=boolean(False),
-    axis=integer(1),
-    cudnn_off=boolean(False),
-    min_calib_range=number(None),
-    max_calib_range=number(None),
-)
-
-
-@operator(
-    "BatchNorm",
-    inputs=("data", "gamma", "beta", "moving_mean", "moving_var"),
-    auxiliary=("moving_mean", "moving_var"),
-    parameters=BATCH_NORM,
-    shapes=_batch_norm_shapes,
-    types=_batch_norm_types,
-    outputs=3,
-    visible=lambda a: 3 if a.output_mean_var else 1,
-    output_names=("output", "mean", "var"),
-)
-def _batch_norm(e: Emit) -> tuple[str, str, str]:
-    return batch_norm(e), e.inputs[3], e.inputs[4]
-
-
-def batch_norm(e: Emit) -> str:
-    """The first result of a BatchNorm."""
-    x, gamma, beta, mean, variance = e.inputs
-    axis = e.axis(e.a.axis)
-    if e.a.fix_gamma:
-        gamma = e.constant(np.ones(e.shapes[1]), e.dtypes[1])
-    if axis == 1:
-        return e.add("BatchNormalization", x, gamma, beta, mean, variance, epsilon=float(e.a.eps))
-    epsilon = e.constant(e.a.eps, e.dtypes[4])
-    scale = e.add("Div", gamma, e.add("Sqrt", e.add("Add", variance, epsilon)))
-    shift = e.add("Sub", beta, e.add("Mul", mean, scale))
-    wide = [size if at == axis else 1 for at, size in enumerate(e.shape)]
-    scale, shift = (e.cast(e.reshape(each, wide), e.dtype) for each in (scale, shift))
-    return e.add("Add", e.add("Mul", x, scale), shift)
-
-
-@operator(
-    "Dropout",
-    "_npx_dropout",
-    parameters=declare(
-        p=number(0.5),
-        mode=choice(("training", "always"), "training"),
-        axes=shape(()),
-        cudnn_off=boolean(False),
-    ),
-    shapes=lambda s: _dropout_shapes(s),
-    outputs=2,
-    visible=1,
-    output_names=("output", "mask"),
-)
-def _dropout(e: Emit) -> tuple[str, str]:
-    return e.x, e.x
-
-
-def _dropout_shapes(s: Shapes) -> None:
-    like_first(s)
-    s.give(s.inputs[0], 1)
-
-
-def _label_shapes(s: Shapes) -> None:
-    """The label of a loss that inference does not look at."""
-    like_first(s)
-    data = s.inputs[0]
-    if data is None or len(s.inputs) < 2 or s.inputs[1] is not None:
-        return
-    if s.a.multi_output:
-        s.expect(1, (data[0], *data[2:]))
-    else:
-        s.expect(1, data[:-1] if s.a.preserve_shape or len(data) == 1 else data[:1])
-
-
-@operator(
-    "SoftmaxOutput",
-    "Softmax",
-    inputs=("data", "label"),
-    parameters=declare(
-        grad_scale=number(1.0),
-        ignore_label=number(-1.0),
-        multi_output=boolean(False),
-        use_ignore=boolean(False),
-        preserve_shape=boolean(False),
-        normalization=choice(("null", "batch", "valid"), "null"),
-        out_grad=boolean(False),
-        smooth_alpha=number(0.0),
-    ),
-    shapes=_label_shapes,
-    types=lambda t: same_dtype(t),
-)
-def _softmax_output(e: Emit) -> str:
-    if e.a.multi_output:
-        return e.add("Softmax", e.x, axis=1)
-    if e.a.preserve_shape or e.rank <= 2:
-        return e.add("Softmax", e.x, axis=-1)
-    flat = e.reshape(e.x, (e.shape[0], product(e.shape[1:])))
-    return e.reshape(e.add("Softmax", flat, axis=-1), e.shape)

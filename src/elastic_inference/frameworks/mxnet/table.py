@@ -27,7 +27,15 @@ OnnxFunction: TypeAlias = "Callable[[Emit], Any]"
 NumpyFunction: TypeAlias = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MODULES = ("ops_elementwise", "ops_layers", "ops_pooling", "ops_shape")
+_MODULES = (
+    "ops_elementwise",
+    "ops_layers",
+    "ops_norm",
+    "ops_output",
+    "ops_pooling",
+    "ops_shape",
+    "ops_reduce",
+)
 _operators: dict[str, Operator] = {}
 _loading = threading.Lock()
 _loaded: list[str] = []
