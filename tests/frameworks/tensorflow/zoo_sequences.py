@@ -59,11 +59,11 @@ class _Translator:
 
         count = tf.shape(words)[0]
         zero = tf.zeros([count, _DEPTH])
-        given = tf.TensorArray(tf.int32, _LONGEST, dynamic_size=False, element_shape=[None])
+        given = tf.TensorArray(tf.int32, 0, dynamic_size=True, element_shape=[None])
         first = tf.fill([count], _START)
         start = (0, tf.zeros([count], tf.bool), first, zero, zero, given)
-        step, *_, given = tf.while_loop(goes_on, body, start)
-        return tf.transpose(given.gather(tf.range(step)))
+        *_, given = tf.while_loop(goes_on, body, start)
+        return tf.transpose(given.stack())
 
     def _read(self, embedded: Any, name: str) -> Any:
         import tensorflow as tf
