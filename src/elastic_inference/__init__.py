@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
         from elastic_inference import client  # noqa: PLC0415 - numpy and ssl load on first use
 
         return getattr(client, name)
-    if name in {"onnxruntime", "tensorflow"}:
+    if name in {"mxnet", "onnxruntime", "tensorflow"}:
         import importlib  # noqa: PLC0415 - an extra's module loads on first use
 
         return importlib.import_module(f"elastic_inference.{name}")

@@ -20,7 +20,10 @@ _ADAPTERS = {
     "tensorflow": "elastic_inference.frameworks.tensorflow.shims",
 }
 # The original's packages, and what fills a package with their modules.
-_ORIGINALS = {"ei_for_tf": "elastic_inference.frameworks.tensorflow.shims"}
+_ORIGINALS = {
+    "ei_for_tf": "elastic_inference.frameworks.tensorflow.shims",
+    "mxnet": "elastic_inference.frameworks.mxnet.package",
+}
 
 
 class FrameworkFinder:

@@ -67,6 +67,16 @@ def attribute_error(message: str) -> ElasticInferenceError:
     return both((AttributeError,), InvalidRequestError)(message)
 
 
+def assertion_error(message: str) -> ElasticInferenceError:
+    """An AssertionError of ours."""
+    return both((AssertionError,), InvalidRequestError)(message)
+
+
+def index_error(message: str) -> ElasticInferenceError:
+    """An IndexError of ours."""
+    return both((IndexError,), InvalidRequestError)(message)
+
+
 def no_accelerator(error: ElasticInferenceError) -> NoAcceleratorError:
     """The original's error where no accelerator is attached."""
     return NoAcceleratorError(

@@ -11,8 +11,13 @@ import numpy as np
 
 from elastic_inference.frameworks.mxnet import arrays
 from elastic_inference.frameworks.mxnet.context import Context, current_context
-from elastic_inference.frameworks.mxnet.errors import mxnet_error, type_error, value_error
-from elastic_inference.frameworks.mxnet.storage import Chunk
+from elastic_inference.frameworks.mxnet.errors import (
+    index_error,
+    mxnet_error,
+    type_error,
+    value_error,
+)
+from elastic_inference.frameworks.mxnet.storage import Chunk, Pending
 from elastic_inference.protocol.tensors import Array
 
 Key: TypeAlias = "int | slice | EllipsisType | list[Any] | Array | NDArray | tuple[Any, ...] | None"
@@ -74,11 +79,10 @@ class NDArray:
     """An array of numbers on the instance. An executor's outputs wait when they are read.
 
     Attributes:
-        shape: its sizes; a scalar has (1,).
         stype: `default`: sparse arrays are kept dense.
     """
 
-    __slots__ = ("__weakref__", "_chunk", "_context", "_dtype", "_view", "grad", "shape")
+    __slots__ = ("__weakref__", "_chunk", "_context", "_dtype", "_shape", "_view", "grad")
     __array_priority__ = 1000.0
     stype = "default"
 
@@ -94,9 +98,9 @@ class NDArray:
         self._chunk = chunk
         self._context = context or current_context()
         self._view = view
-        known = view if view is not None or shape is not None else chunk.array
-        self.shape: Shape = known.shape if known is not None else tuple(shape or ())
-        self._dtype: np.dtype[Any] = known.dtype if known is not None else np.dtype(dtype)
+        known = view if view is not None or dtype is not None else chunk.array
+        self._shape: Shape | None = shape if known is None else known.shape
+        self._dtype: np.dtype[Any] = np.dtype(dtype) if known is None else known.dtype
         self.grad: NDArray | None = None
 
     # What the array is.
@@ -107,9 +111,19 @@ class NDArray:
         return self._chunk.array if self._view is None else self._view
 
     @property
+    def shape(self) -> Shape:
+        """Its sizes; a scalar has (1,). Waits where only the computation tells them."""
+        return self.array.shape if self._shape is None else self._shape
+
+    @property
     def version(self) -> int:
         """Grows with every change of the content."""
         return self._chunk.version
+
+    @property
+    def pending(self) -> Pending | None:
+        """The computation that all of its content comes from, if that is under way."""
+        return self._chunk.pending if self._view is None else None
 
     @property
     def dtype(self) -> Any:
@@ -213,11 +227,20 @@ class NDArray:
 
     def copy(self) -> NDArray:
         """A copy; it does not wait for what is being computed."""
-        pending = self._chunk.pending if self._view is None else None
+        pending = self.pending
         if pending is not None:
             chunk = Chunk(pending=pending)
-            return NDArray(chunk, context=self._context, shape=self.shape, dtype=self._dtype)
+            return NDArray(chunk, context=self._context, shape=self._shape, dtype=self._dtype)
         return wrap(self.array.copy(), self._context)
+
+    def become(self, other: NDArray | Array) -> None:
+        """Take over the content of an array of the same shape, without a copy where it can be."""
+        given = other if isinstance(other, NDArray) else wrap(other)
+        same = given.dtype is self.dtype and given.shape == self.shape
+        if same and self._view is None and given._view is None:  # noqa: SLF001 - of its own class
+            self._chunk.share(given._chunk)  # noqa: SLF001 - the same
+        else:
+            self[:] = given
 
     def copyto(self, other: NDArray | Context) -> NDArray:
         if isinstance(other, NDArray):
@@ -308,7 +331,7 @@ class NDArray:
         try:
             found = (self._memory if basic else self.array)[index]
         except IndexError as error:
-            raise _index_error(error) from error
+            raise index_error(str(error)) from error
         if basic and isinstance(found, np.ndarray) and np.shares_memory(found, self._memory):
             found = arrays.at_least_one(found)
             if found.flags.c_contiguous:
@@ -386,8 +409,10 @@ def wrap(array: Any, context: Context | None = None) -> NDArray:
     return NDArray(Chunk(arrays.at_least_one(np.asarray(array))), context=context)
 
 
-def expected(pending: Any, shape: Shape, dtype: Any, context: Context | None = None) -> NDArray:
-    """An array whose content is being computed."""
+def expected(
+    pending: Any, shape: Shape | None, dtype: Any, context: Context | None = None
+) -> NDArray:
+    """An array whose content is being computed, and with it its shape if that is None."""
     return NDArray(Chunk(pending=pending), context=context, shape=shape, dtype=dtype)
 
 
@@ -424,10 +449,3 @@ def _fitting(given: Array, target: Array, index: Any) -> Array:
     if given.dtype.kind == "f" and target.dtype.kind in "iu":
         return given.astype(target.dtype)
     return given
-
-
-def _index_error(error: IndexError) -> Exception:
-    from elastic_inference.errors import InvalidRequestError  # noqa: PLC0415 - rarely used
-    from elastic_inference.frameworks.twofold import both  # noqa: PLC0415 - rarely used
-
-    return both((IndexError,), InvalidRequestError)(str(error))

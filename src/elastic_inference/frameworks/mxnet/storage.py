@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from elastic_inference.protocol.tensors import Array
 
 
@@ -11,7 +13,10 @@ class Pending(Protocol):
     """A value that is being computed."""
 
     def result(self) -> Array:
-        """Wait for it; raises what its computation raised, each time."""
+        """Wait for it; raises what its computation raised, each time.
+
+        The array is read-only: there may be several who take it.
+        """
 
 
 class Chunk:
@@ -33,7 +38,7 @@ class Chunk:
         """The content; waits for it."""
         pending = self._pending
         if pending is not None:
-            self._array = _shared(pending.result())
+            self._array = pending.result()
             # Another computation may have been begun while this one was waited for.
             if self._pending is pending:
                 self._pending = None
@@ -64,6 +69,17 @@ class Chunk:
         self.version += 1
         self._pending = pending
 
+    def share(self, other: Chunk) -> None:
+        """Take the content of another chunk, or of the computation that it comes from.
+
+        Nothing is copied that nobody may change: who changes it takes a copy first.
+        """
+        pending = other.pending
+        if pending is not None:
+            self.expect(pending)
+        else:
+            self.put(frozen(other.array))
+
     def put(self, array: Array) -> None:
         """Take other memory for the content."""
         self.version += 1
@@ -71,8 +87,15 @@ class Chunk:
         self._pending = None
 
 
-def _shared(array: Array) -> Array:
-    """`array`, of which each user takes a copy before changing it: there may be several."""
-    array = array.view()
-    array.flags.writeable = False
-    return array
+def frozen(array: Array) -> Array:
+    """The content of `array` in memory that nobody changes any more."""
+    if not array.flags.writeable and _base_is_frozen(array):
+        return array
+    copied = array.copy()
+    copied.flags.writeable = False
+    return copied
+
+
+def _base_is_frozen(array: Array) -> bool:
+    base = array.base
+    return not isinstance(base, np.ndarray) or not base.flags.writeable
