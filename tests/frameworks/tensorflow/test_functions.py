@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -168,3 +170,31 @@ def test_what_cannot_be_saved_says_what_to_do(tmp_path: Any) -> None:
 
     with pytest.raises(ValueError, match=r"attributes of a tf\.Module"):
         save(find, ((tf.TensorSpec([None], tf.int32),), {}), tmp_path)
+
+
+_SAVE = """
+import hashlib, sys, tempfile
+from pathlib import Path
+import tensorflow as tf
+from elastic_inference.frameworks.tensorflow.tracing import save
+
+module = tf.Module()
+module.parts = [tf.Variable(float(number)) for number in range(30)]
+function = tf.function(lambda x: tf.add_n([x * part for part in module.parts]))
+with tempfile.TemporaryDirectory() as name:
+    save(function, ((tf.TensorSpec([None]),), {}), Path(name))
+    files = sorted(path for path in Path(name).rglob("*") if path.is_file())
+    print([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
+"""
+
+
+@pytest.mark.slow
+def test_what_is_saved_is_the_same_in_every_process() -> None:
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", _SAVE], check=True, capture_output=True, text=True, timeout=100
+        ).stdout
+        for _ in range(2)
+    )
+    assert first == second
+    assert first.count("'") == 6

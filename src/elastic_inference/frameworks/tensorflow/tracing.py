@@ -78,7 +78,7 @@ def save(function: Any, specs: Any, folder: Path) -> Traced:
         )
     )
     holder = tf.Module()
-    holder.held = [*concrete.variables, *_resources(tf, function)]
+    holder.held = [*_variables(concrete), *_resources(tf, function)]
     try:
         tf.saved_model.save(holder, str(folder), signatures=concrete)
     except (AssertionError, ValueError) as error:
@@ -93,6 +93,17 @@ def save(function: Any, specs: Any, folder: Path) -> Traced:
     (folder / _FINGERPRINT).unlink(missing_ok=True)
     keys, structure = found
     return Traced(names, keys, structure)
+
+
+def _variables(concrete: Any) -> list[Any]:
+    """What the function uses, in an order that is the same in every process: so is the model
+    then, whose plan is found by its bytes.
+    """
+    places = {id(each): place for place, each in enumerate(concrete.captured_inputs)}
+    last = len(places)
+    return sorted(
+        concrete.variables, key=lambda each: (places.get(id(each.handle), last), each.name)
+    )
 
 
 def _as_tensor(value: Any) -> Any:
