@@ -40,7 +40,7 @@ class Loaded:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4
         options.intra_op_num_threads = 2
         names = [name for name in files if name != MAIN]
         contents = [_bytes(files[name]) for name in names]

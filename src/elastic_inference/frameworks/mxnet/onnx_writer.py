@@ -19,7 +19,7 @@ TYPES: Mapping[str, int] = {
     "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,
     "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13,
 }  # fmt: skip
-_FLOAT, _INT, _STRING, _TENSOR, _GRAPH, _FLOATS, _INTS = 1, 2, 3, 4, 5, 6, 7
+_FLOAT, _INT, _STRING, _TENSOR, _GRAPH, _FLOATS, _INTS, _STRINGS = 1, 2, 3, 4, 5, 6, 7, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,8 @@ def _typed(value: Any) -> tuple[bytes, int]:
         return _integer(3, int(value)), _INT
     if any(isinstance(each, float) for each in value):
         return b"".join(varint(7 << 3 | FIXED32) + _float(each) for each in value), _FLOATS
+    if any(isinstance(each, str) for each in value):
+        return b"".join(_text(9, each) for each in value), _STRINGS
     return b"".join(_integer(8, int(each)) for each in value), _INTS
 
 

@@ -271,10 +271,7 @@ for _names, _kind, _negated in (
     shapes=like_first,
 )
 def _softmax_activation(e: Emit) -> str:
-    if e.a.mode == "channel":
-        return e.add("Softmax", e.x, axis=1)
-    flat = e.reshape(e.x, (e.shape[0], product(e.shape[1:])))
-    return e.reshape(e.add("Softmax", flat, axis=-1), e.shape)
+    return e.add("Softmax", e.x, axis=1 if e.a.mode == "channel" else -1)
 
 
 @operator("softmax_cross_entropy", inputs=("data", "label"), shapes=lambda s: _entropy_shapes(s))

@@ -27,6 +27,7 @@ from elastic_inference.frameworks.mxnet.ops_layers import (
 )
 from elastic_inference.frameworks.mxnet.rules import Shape, Shapes, like_first
 from elastic_inference.frameworks.mxnet.table import operator
+from elastic_inference.protocol.tensors import Array
 
 _POOLING = declare(
     kernel=shape(()),
@@ -97,11 +98,13 @@ def _global_pooling(e: Emit, x: str, sizes: Shape) -> str:
     kind = e.a.pool_type
     if kind == "max":
         return e.add("GlobalMaxPool", x)
-    if kind == "lp":
-        return e.add("GlobalLpPool", x, p=_power(e))
+    if kind == "lp" and _power(e) == 2:
+        return e.add("GlobalLpPool", x, p=2)
     y = e.add("GlobalAveragePool", x)
     if kind == "avg":
         return y
+    if kind == "lp" and _power(e) != 1:
+        raise e.refuse("p_value must be 1 or 2")
     return e.add("Mul", y, e.constant(np.prod(sizes[2:])))
 
 
@@ -110,55 +113,74 @@ def _power(e: Emit) -> int:
 
 
 def _window_pooling(e: Emit, x: str, sizes: Shape) -> str:
-    """The last windows may reach beyond the padding: how far, is padded explicitly."""
+    """Windows that see nothing but padding are no part of ONNX's pooling: they are added to it."""
     rank = len(sizes) - 2
     kernels, strides, pads = _window(e.a, rank)
-    ends = [
-        max((extent - 1) * stride + kernel - size - pad, 0)
-        for extent, stride, kernel, size, pad in zip(
-            _pooled(e.a, sizes[2:]), strides, kernels, sizes[2:], pads, strict=True
-        )
-    ]
-    attributes: dict[str, Any] = {"kernel_shape": kernels, "strides": strides}
-    kind = e.a.pool_type
-    if any(pad >= kernel for pad, kernel in zip((*pads, *ends), kernels * 2, strict=True)):
-        # ONNX has no padding that is as wide as the kernel.
-        filling = e.constant(-np.inf if kind == "max" else 0)
-        x = e.add("Pad", x, e.integers([0, 0, *pads, 0, 0, *ends]), filling)
-        divisor = _divisor(e, sizes, pads, whole=True)
-        pads_written = [0] * (2 * rank)
-    else:
-        pads_written = [*pads, *ends]
-        divisor = None
-    attributes["pads"] = pads_written
-    if kind == "max":
-        return e.add("MaxPool", x, **attributes)
-    if kind == "lp":
-        return e.add("LpPool", x, p=_power(e), **attributes)
-    included = e.a.count_include_pad is not False
-    if kind == "avg" and not included and divisor is None:
-        return e.add("AveragePool", x, count_include_pad=0, **attributes)
-    y = e.add("AveragePool", x, count_include_pad=1, **attributes)
-    if kind == "sum":
-        return e.add("Mul", y, e.constant(np.prod(kernels)))
-    if divisor is None and ends == pads:
-        return y
-    divisor = _divisor(e, sizes, pads, whole=included)
-    return e.add("Mul", y, e.constant(np.prod(kernels) / divisor))
-
-
-def _divisor(e: Emit, sizes: Shape, pads: Sequence[int], *, whole: bool) -> np.ndarray[Any, Any]:
-    """How many elements each window has: within the padding if `whole`, else within the data."""
-    kernels, strides, _ = _window(e.a, len(pads))
-    found = np.ones((1, 1), np.float64)
+    begins, ends, before, after = [], [], [], []
     for size, kernel, stride, pad, extent in zip(
         sizes[2:], kernels, strides, pads, _pooled(e.a, sizes[2:]), strict=True
     ):
-        first = np.arange(extent) * stride - pad
-        last = np.minimum(first + kernel, size + pad)
-        if not whole:
-            first, last = np.maximum(first, 0), np.minimum(last, size)
-        found = found[..., None] * np.maximum(last - first, 1)
+        starts = [index * stride - pad for index in range(extent)]
+        seeing = [index for index in range(extent) if -kernel < starts[index] < size]
+        before.append(seeing[0])
+        after.append(extent - 1 - seeing[-1])
+        begins.append(-starts[seeing[0]])
+        ends.append(max(starts[seeing[-1]] + kernel - size, 0))
+    y = _seeing(e, x, sizes, [begins, ends, before, after])
+    if not any(before) and not any(after):
+        return y
+    filling = e.constant(np.finfo(e.dtype).min if e.a.pool_type == "max" else 0)
+    return e.add("Pad", y, e.integers([0, 0, *before, 0, 0, *after]), filling)
+
+
+def _seeing(e: Emit, x: str, sizes: Shape, margins: Sequence[list[int]]) -> str:
+    """The pooling of the windows that see something."""
+    begins, ends, before, after = margins
+    kernels, strides, pads = _window(e.a, len(begins))
+    # A window that begins within the data is cut off at its front by nothing.
+    cut = [max(-begin, 0) for begin in begins]
+    if any(cut):
+        axes = [axis + 2 for axis in range(len(cut))]
+        x = e.slice(x, cut, list(sizes[2:]), axes)
+    attributes: dict[str, Any] = {
+        "kernel_shape": kernels,
+        "strides": strides,
+        "pads": [*(max(begin, 0) for begin in begins), *ends],
+    }
+    kind = e.a.pool_type
+    if kind == "max":
+        return e.add("MaxPool", x, **attributes)
+    if kind == "lp" and _power(e) == 2:
+        return e.add("LpPool", x, p=2, **attributes)
+    if kind == "lp" and _power(e) == 3:
+        x = e.add("Mul", x, e.add("Mul", x, x))
+    included = e.a.count_include_pad is not False
+    if kind == "avg" and not included:
+        return e.add("AveragePool", x, count_include_pad=0, **attributes)
+    y = e.add("AveragePool", x, count_include_pad=1, **attributes)
+    if kind == "avg":
+        if ends == pads and begins == pads:
+            return y
+        divisor = _divisor(e, sizes, pads, before, after)
+        return e.add("Mul", y, e.constant(np.prod(kernels) / divisor))
+    y = e.add("Mul", y, e.constant(np.prod(kernels)))
+    if kind == "lp" and _power(e) == 3:
+        root = e.add("Pow", e.add("Abs", y), e.constant(1 / 3))
+        return e.add("Mul", e.add("Sign", y), root)
+    return y
+
+
+def _divisor(
+    e: Emit, sizes: Shape, pads: Sequence[int], before: Sequence[int], after: Sequence[int]
+) -> Array:
+    """How many elements of the data and its padding each window has."""
+    kernels, strides, _ = _window(e.a, len(pads))
+    found = np.ones((1, 1), np.float64)
+    for size, kernel, stride, pad, extent, front, back in zip(
+        sizes[2:], kernels, strides, pads, _pooled(e.a, sizes[2:]), before, after, strict=True
+    ):
+        first = np.arange(front, extent - back) * stride - pad
+        found = found[..., None] * (np.minimum(first + kernel, size + pad) - first)
     return found
 
 
@@ -188,7 +210,7 @@ def _adaptive_shapes(s: Shapes) -> None:
         s.give((*data[:2], *_adaptive_size(s.a)))
 
 
-def _adaptive_matrix(size: int, wanted: int) -> np.ndarray[Any, Any]:
+def _adaptive_matrix(size: int, wanted: int) -> Array:
     """Row i averages the elements that fall into window i."""
     matrix = np.zeros((wanted, size))
     for index in range(wanted):

@@ -35,6 +35,10 @@ _MODULES = (
     "ops_pooling",
     "ops_shape",
     "ops_reduce",
+    "ops_create",
+    "ops_index",
+    "ops_matrix",
+    "ops_sequence",
 )
 _operators: dict[str, Operator] = {}
 _loading = threading.Lock()
