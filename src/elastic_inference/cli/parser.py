@@ -8,6 +8,7 @@ from elastic_inference._version import __version__
 from elastic_inference.cli import (
     commands_access,
     commands_bill,
+    commands_explain,
     commands_hosts,
     commands_instances,
     commands_network,
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         commands_bill,
         commands_access,
         commands_network,
+        commands_explain,
         commands_shell,
     ):
         group.add_to(commands)

@@ -27,7 +27,7 @@ from elastic_inference.frameworks.tensorflow.signatures import SAVED_MODEL
 from elastic_inference.frameworks.tensorflow.source import Source
 
 # Of the rules by which plans are made: another number makes all anew.
-_RULES = 1
+_RULES = 2
 _PACKAGES = ("tf2onnx", "onnx", "onnxruntime", "numpy")
 _TENSORFLOWS = (
     "tensorflow-cpu",
@@ -38,6 +38,7 @@ _TENSORFLOWS = (
 )
 _NEW = ".new-"
 _LOCK = ".lock"
+_MAINS = (SAVED_MODEL, f"{SAVED_MODEL}txt")
 # Of a SavedModel; what else lies there changes nothing that a graph gives.
 _PARTS = ("variables", "assets")
 _ABANDONED_S = 24 * 3600.0
@@ -150,13 +151,13 @@ def key_of(source: Source, made_with: Mapping[str, str]) -> str:
 def _files(source: Source) -> dict[str, Path]:
     if source.is_frozen:
         return {source.path.name: source.path}
-    main = source.path / SAVED_MODEL
-    if not main.is_file():
+    names = [name for name in _MAINS if (source.path / name).is_file()]
+    if not names:
         raise NotFoundError(
             f"There is no model in {source.path}: it is no file, and has no {SAVED_MODEL}.",
             next_step="Give a SavedModel's folder, or the file of a frozen graph.",
         )
-    files = {SAVED_MODEL: main}
+    files = {names[0]: source.path / names[0]}
     for part in _PARTS:
         for path in sorted((source.path / part).rglob("*")):
             if path.is_file():

@@ -130,13 +130,7 @@ def _has_handle(graph: Graph, name: str, node: Node) -> str:
     for tensor in (*graph.inputs[name], *graph.tensors_of(name)):
         if graph.dtype(tensor) == "resource" and not is_array(graph, tensor):
             return "a table" if "Table" in node.op else "a resource"
-    if any(each.endswith("_ref") for each in _ref_types(node)):
-        return "a variable"
-    return ""
-
-
-def _ref_types(node: Any) -> list[str]:
-    return ["_ref"] if node.op in {"Variable", "VariableV2", "Assign", "AssignAdd"} else []
+    return "a variable" if any(map(graph.is_reference, graph.tensors_of(name))) else ""
 
 
 def is_array(graph: Graph, tensor: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from elastic_inference.frameworks.tensorflow.anyshape import forget_shapes
 from elastic_inference.frameworks.tensorflow.convert import ConversionError, convert, prove, write
 from elastic_inference.frameworks.tensorflow.freeze import load
 from elastic_inference.frameworks.tensorflow.graph import Graph
@@ -86,6 +87,11 @@ class Planner:
         truth = Truth(tf, graph)
         try:
             made, placed = self._settle(graph, truth)
+            any_shape = (
+                len(made) == 1
+                and made[0].part.home is Home.ONNX
+                and forget_shapes(tf, graph, made[0].part, self._folder / made[0].file)
+            )
             segments = tuple(self._segment(graph, each, placed) for each in made)
         finally:
             truth.close()
@@ -97,6 +103,7 @@ class Planner:
             {key: _whole(graph, name) for key, name in frozen.outputs.items()},
             frozen.method,
             segments,
+            any_shape,
             proof={
                 key: differences[name]
                 for key, name in frozen.outputs.items()

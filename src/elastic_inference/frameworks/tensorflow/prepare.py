@@ -33,7 +33,11 @@ from elastic_inference.frameworks.tensorflow.cache import (
 from elastic_inference.frameworks.tensorflow.plan import Plan
 from elastic_inference.frameworks.tensorflow.progress import Steps
 from elastic_inference.frameworks.tensorflow.request import document_of
-from elastic_inference.frameworks.tensorflow.signatures import INIT_OP, read_signatures
+from elastic_inference.frameworks.tensorflow.signatures import (
+    INIT_OP,
+    SAVED_MODEL,
+    read_signatures,
+)
 from elastic_inference.frameworks.tensorflow.source import Source
 from elastic_inference.settings import ClientSettings, from_environment
 
@@ -86,7 +90,8 @@ def _check(sources: Iterable[Source]) -> None:
             next_step="pip install 'elastic-inference[tensorflow]'",
         )
     for source in sources:
-        if source.is_frozen or not source.signature or (source.inputs and source.outputs):
+        named = not source.signature or (source.inputs and source.outputs)
+        if named or not (source.path / SAVED_MODEL).is_file():
             continue
         known = read_signatures(source.path, source.tags)
         known.pop(INIT_OP, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,12 @@ from elastic_inference.frameworks.tensorflow.plan import Shape
 from elastic_inference.protocol.tensors import Array
 
 MOST_ATTEMPTS = 24
+_PICTURE_DECODERS = frozenset(
+    [
+        "DecodeAndCropJpeg", "DecodeBmp", "DecodeGif", "DecodeImage", "DecodeJpeg", "DecodePng",
+        "DecodeWebP", "ExtractJpegShape",
+    ]
+)  # fmt: skip
 _WORDS = (b"a", b"the", b"cat", b"dog", b"0", b"1", b"hello world", b"unknown-word")
 _EXAMPLES, _PICTURES, _TEXT, _NUMBERS = "examples", "pictures", "words", "numbers"
 
@@ -74,7 +81,7 @@ def _texts(graph: Graph) -> list[str]:
     first = []
     if any(op.startswith("Parse") for op in operators):
         first.append(_EXAMPLES)
-    if any(op.startswith(("Decode", "ExtractJpeg")) for op in operators):
+    if not _PICTURE_DECODERS.isdisjoint(operators):
         first.append(_PICTURES)
     if "StringToNumber" in operators:
         first.append(_NUMBERS)
@@ -137,7 +144,9 @@ def _strings(graph: Graph, shape: tuple[int, ...], recipe: Recipe, rng: Any) -> 
 
 def _string(graph: Graph, recipe: Recipe, rng: Any) -> bytes:
     if recipe.text == _PICTURES:
-        return _jpeg(rng)
+        picture = _jpeg(rng)
+        in_base64 = "DecodeBase64" in graph.operators(graph.nodes)
+        return base64.urlsafe_b64encode(picture).rstrip(b"=") if in_base64 else picture
     if recipe.text == _EXAMPLES:
         return _example(graph, rng)
     if recipe.text == _NUMBERS:
@@ -175,6 +184,6 @@ def _example(graph: Graph, rng: Any) -> bytes:
 
 
 def _picture_or_words(graph: Graph, rng: Any, count: int) -> list[bytes]:
-    if any(op.startswith("Decode") for op in graph.operators(graph.nodes)):
+    if not _PICTURE_DECODERS.isdisjoint(graph.operators(graph.nodes)):
         return [_jpeg(rng) for _ in range(count)]
     return [_WORDS[int(each)] for each in rng.integers(0, len(_WORDS), count)]

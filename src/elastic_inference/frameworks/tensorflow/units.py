@@ -21,6 +21,9 @@ _MERGES = frozenset(["Merge", "RefMerge"])
 # Tables that are filled once, by the initializer: each session may have its own.
 _FIXED_TABLES = frozenset(["HashTable", "HashTableV2"])
 
+# Branches within branches; a graph that has more is a broken one.
+_DEEPEST = 64
+
 
 class Units:
     """The units of a graph, by number.
@@ -122,11 +125,38 @@ def _join_loops(graph: Graph, groups: _Groups) -> None:
 
 
 def _join_branches(graph: Graph, groups: _Groups) -> None:
+    """One unit of each branch: what follows a switch up to the merge that ends its branch.
+
+    Switches and merges of loops are none of branches; branches within are.
+    """
     after = _successors(graph)
-    for name, node in graph.nodes.items():
-        if node.op in _SWITCHES:
-            # One side of a loop's switch leaves the loop.
-            _join_until(graph, after, name, _MERGES | _EXITS, groups)
+    merges = {name for name, node in graph.nodes.items() if node.op in _MERGES}
+    merges -= {name for name in merges if any(map(_is_loop, _makers(graph, name)))}
+    switches = {name for name, node in graph.nodes.items() if node.op in _SWITCHES}
+    switches -= {name for name in switches if any(map(_is_condition, _makers(graph, name)))}
+    for start in switches:
+        seen = {(start, 1)}
+        pending = [(start, 1)]
+        while pending:
+            name, depth = pending.pop()
+            for each in after.get(name, ()):
+                groups.join(each, start)
+                state = (each, depth + (each in switches) - (each in merges))
+                if 0 < state[1] < _DEEPEST and state not in seen:
+                    seen.add(state)
+                    pending.append(state)
+
+
+def _makers(graph: Graph, name: str) -> list[str]:
+    return [graph.nodes[node_of(t)].op for t in graph.inputs[name] if t not in graph.fed]
+
+
+def _is_loop(op: str) -> bool:
+    return op in {"NextIteration", "RefNextIteration"}
+
+
+def _is_condition(op: str) -> bool:
+    return op == "LoopCond"
 
 
 def _join_until(
