@@ -21,6 +21,7 @@ from elastic_inference.serving.json_refusals import NAMES
 from elastic_inference.serving.service import Classified, Regressed
 
 _INDENT = "    "
+_SHORT = 6
 # By the size of the elements: digits that are always enough.
 _DIGITS = {2: 6, 4: 9, 8: 17}
 _Join: TypeAlias = Callable[[Sequence[str]], str]
@@ -178,26 +179,41 @@ def _texts(array: Array, name: str, dtype: str, level: int) -> list[str]:
 
 def _decimals(array: Array) -> list[str]:
     """Numbers in six digits where these say it all, else in as many as may be needed."""
-    values = array.ravel()
-    if not values.size:
-        return []
-    short = _formatted(values, 6)
-    with np.errstate(over="ignore", invalid="ignore"):
-        again = np.array(list(map(float, short))).astype(values.dtype)
-    long = np.flatnonzero((again != values) & np.isfinite(values))
-    if len(long):
-        digits = _DIGITS[values.dtype.itemsize]
-        for index, text in zip(long.tolist(), _formatted(values[long], digits), strict=True):
-            short[index] = text
+    # What is not a number may be an invalid value to any operation.
+    with np.errstate(all="ignore"):
+        values = array.ravel()
+        is_short = _are_short(values)
+        whole = np.flatnonzero(values == np.trunc(values)).tolist()
+    written = np.empty(len(values), np.object_)
+    for chosen, digits in ((is_short, _SHORT), (~is_short, _DIGITS[values.dtype.itemsize])):
+        written[chosen] = _formatted(values[chosen], digits)
+    texts: list[str] = written.tolist()
     # A list of decimals has no integers in it, by which a reader could take it for another type.
-    short = [text if "." in text or "e" in text else text + ".0" for text in short]
-    for index in np.flatnonzero(~np.isfinite(values)).tolist():
-        short[index] = _special(float(values[index]))
-    return short
+    for place in whole:
+        if "." not in texts[place] and "e" not in texts[place]:
+            texts[place] += ".0"
+    for place in np.flatnonzero(~np.isfinite(values)).tolist():
+        texts[place] = _special(float(values[place]))
+    return texts
+
+
+def _are_short(values: Array) -> Array:
+    """Which numbers are the nearest ones to what six digits say."""
+    if values.dtype.itemsize == 8:
+        again: Array = np.array(list(map(float, _formatted(values, _SHORT))), np.float64)
+        return np.asarray(again == values)
+    # Narrower ones are found out in doubles, whose own errors are far too small to matter.
+    wide = values.astype(np.float64)
+    size = np.floor(np.log10(np.abs(wide)))
+    unit = 10.0 ** (np.nan_to_num(size, posinf=0, neginf=0) - _SHORT + 1)
+    again = (np.rint(wide / unit) * unit).astype(values.dtype)
+    return np.asarray(again == values)
 
 
 def _formatted(values: Array, digits: int) -> list[str]:
     """All at once: much faster than one after the other."""
+    if not len(values):
+        return []
     return (",".join([f"%.{digits}g"] * len(values)) % tuple(values.tolist())).split(",")
 
 

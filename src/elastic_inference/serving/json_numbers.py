@@ -17,7 +17,11 @@ import numpy as np
 from elastic_inference.protocol.tensors import Array
 
 _SMALLEST = 1024
+_BLOCK = 1 << 16
 _MAX_RANK = 32
+# By character: whether it may be before or behind a list.
+_BEFORE = np.isin(np.arange(256), list(b"[, "))
+_BEHIND = np.isin(np.arange(256), list(b",]"))
 # Where more than one number of so many has an exponent, the usual way is as fast.
 _FEW = 16
 _POWER = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]+)?e[+-]?[0-9]+")
@@ -86,23 +90,60 @@ def cut(text: bytes) -> tuple[bytes, dict[str, Numbers]]:
 
 def read(text: bytes) -> Numbers | None:
     """The array in `text`, or None where it is no rectangular array of usual numbers."""
-    if b" " in text and not _is_spaced(np.frombuffer(text, np.uint8)):
+    if not _is_plain(text):
         return None
     shape = _shape(text.translate(None, _NUMERIC + b" "))
-    if shape is None or b"[]" in text:
+    if shape is None:
         return None
     flat = text.translate(None, b"[] ")
-    numbers = _read_flat(flat, math.prod(shape)) or _usual(flat)
+    numbers = _joined(flat) or _usual(flat)
     if numbers is None or numbers.values.size != math.prod(shape):
         return None
     return Numbers(numbers.values.reshape(shape), numbers.text)
 
 
-def _is_spaced(chars: Array) -> bool:
-    """Spaces follow commas, one each, and nothing else."""
-    after = np.flatnonzero(chars[:-1] == ord(",")) + 1
-    spaces = np.count_nonzero(chars == ord(" "))
-    return bool(np.count_nonzero(chars[after] == ord(" ")) == spaces)
+def _is_plain(text: bytes) -> bool:
+    """Spaces follow commas, one each; numbers are neither before nor behind lists."""
+    chars = np.frombuffer(text, np.uint8)
+    for at in range(0, len(chars), _BLOCK):
+        block = chars[at : at + _BLOCK + 1]
+        first, second = block[:-1], block[1:]
+        before_spaces = first[second == ord(" ")]
+        before_lists = first[second == ord("[")]
+        behind_lists = second[first == ord("]")]
+        wrong = (
+            (before_spaces != ord(",")).any()
+            # A list follows a comma, its space, or the beginning of the list around it.
+            or not _BEFORE[before_lists].all()
+            or not _BEHIND[behind_lists].all()
+        )
+        if wrong:
+            return False
+    return True
+
+
+def _joined(flat: bytes) -> Numbers | None:
+    """Numbers between commas, read block by block: what is at work stays in the nearest cache."""
+    blocks = []
+    at = 0
+    while at <= len(flat):
+        end = flat.find(b",", at + _BLOCK)
+        end = len(flat) if end < 0 else end
+        numbers = _read_flat(flat[at:end])
+        if numbers is None:
+            return None
+        blocks.append(numbers)
+        at = end + 1
+    if all(each.values.dtype == np.int64 for each in blocks):
+        return Numbers(np.concatenate([each.values for each in blocks]))
+    is_exact = all(each.text is None and _is_exact(each.values) for each in blocks)
+    values = np.concatenate([each.values.astype(np.float64, copy=False) for each in blocks])
+    return Numbers(values, None if is_exact else flat)
+
+
+def _is_exact(values: Array) -> bool:
+    """Whether these are doubles, too."""
+    return values.dtype == np.float64 or int(np.abs(values).max()) <= _EXACT
 
 
 def _usual(flat: bytes) -> Numbers | None:
@@ -140,18 +181,18 @@ def _shape(skeleton: bytes) -> tuple[int, ...] | None:
     return tuple(reversed(sizes)) if unit == skeleton else None
 
 
-def _read_flat(flat: bytes, count: int) -> Numbers | None:
+def _read_flat(flat: bytes) -> Numbers | None:
     """Numbers between commas, of which few have exponents."""
+    if not flat:
+        return None
     chars = np.frombuffer(flat, np.uint8)
     commas = np.flatnonzero(chars == ord(","))
-    if len(commas) != count - 1:
-        return None
     ends = np.append(commas, len(chars))
     starts = np.concatenate(([0], commas + 1))
     if b"e" not in flat and b"E" not in flat:
         return _read_plain(flat, starts, ends)
     marks = np.flatnonzero((chars | 0x20) == ord("e"))
-    if len(marks) > count // _FEW:
+    if len(marks) > len(ends) // _FEW:
         return None
     plain = bytearray(flat)
     powers = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from elastic_inference.errors import InvalidRequestError
@@ -42,6 +43,9 @@ _STATES: Mapping[str, int] = {
     "UNLOADING": 40,
     "END": 50,
 }
+# Specs that are remembered.
+_MOST_SPECS = 256
+_LONGEST = 512
 # More inputs or names of outputs than any signature has.
 _MOST_KEYS = 4096
 _FLOAT = struct.Struct("<f")
@@ -249,6 +253,14 @@ def _spec_in(view: Buffer, document: Mapping[str, Any]) -> ModelSpec:
 
 
 def _spec(view: Buffer, span: Span) -> ModelSpec:
+    read = _read_spec if span[1] - span[0] <= _LONGEST else _read_spec.__wrapped__
+    return read(view[span[0] : span[1]].tobytes())
+
+
+@lru_cache(_MOST_SPECS)
+def _read_spec(raw: bytes) -> ModelSpec:
+    """The ModelSpec in `raw`; most requests bring that of one before."""
+    view, span = memoryview(raw), (0, len(raw))
     name = label = signature = ""
     version: int | None = None
     for number, wire, body in fields(view, span, malformed):
@@ -411,6 +423,7 @@ def _encoded(name: str, values: Mapping[str, Any]) -> bytes:
     return encode(MESSAGES[name], values)
 
 
+@lru_cache(_MOST_SPECS)
 def _write_spec(spec: ModelSpec) -> bytes:
     out = delimited(1, spec.name.encode())
     if spec.version is not None:

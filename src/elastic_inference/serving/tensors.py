@@ -8,8 +8,9 @@ https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/framework/t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -33,6 +34,9 @@ _MAX_RANK = 32
 _MAX_BYTES = 2**31 - 1
 # … and where a few values of it are repeated to fill a shape.
 MAX_FILLED = 1 << 29
+# Shapes that are remembered, by their bytes and as they are written.
+_MOST_SHAPES = 512
+_LONGEST = 512
 _DTYPE, _SHAPE, _CONTENT, _STRINGS = 1, 2, 4, 8
 _DIM, _UNKNOWN_RANK = 2, 3
 # The typed fields of numbers: the kind of each on the wire.
@@ -77,7 +81,6 @@ class _Proto:
 
     dtype: int = 0
     sizes: list[int] = field(default_factory=list)
-    has_rank: bool = True
     content: Span | None = None
     strings: list[Span] = field(default_factory=list)
     numbers: dict[int, Numbers] = field(default_factory=dict)
@@ -109,8 +112,6 @@ class Reader:
         dtype = name_of(proto.dtype)
         if dtype not in _FIELDS:
             raise InvalidRequestError(f"Tensors of type {dtype or 'invalid'} cannot be passed.")
-        if not proto.has_rank:
-            raise InvalidRequestError("The tensor's rank is unknown.")
         shape = tuple(proto.sizes)
         carrier = carrier_of(dtype)
         count = math.prod(shape)
@@ -134,7 +135,8 @@ class Reader:
             if number == _DTYPE and wire == VARINT:
                 proto.dtype = body[0]
             elif number == _SHAPE and wire == BYTES:
-                self._shape(body, proto)
+                read = _sizes if body[1] - body[0] <= _LONGEST else _sizes.__wrapped__
+                proto.sizes += read(data[body[0] : body[1]].tobytes())
             elif number == _CONTENT and wire == BYTES:
                 proto.content = body if body[0] < body[1] else None
             elif number == _STRINGS and wire == BYTES:
@@ -145,22 +147,6 @@ class Reader:
                     numbers = proto.numbers[number] = Numbers(_KINDS[number])
                 numbers.add(wire, data, body)
         return proto
-
-    def _shape(self, span: Span, proto: _Proto) -> None:
-        for number, wire, body in fields(self._data, span, malformed):
-            if number == _UNKNOWN_RANK and wire == VARINT:
-                proto.has_rank = not body[0]
-            elif number == _DIM and wire == BYTES:
-                size = 0
-                for inner, kind, value in fields(self._data, body, malformed):
-                    if inner == 1 and kind == VARINT:
-                        size = value[0]
-                # A negative size has its upper bit set.
-                if size >> 63:
-                    raise InvalidRequestError("The tensor's shape has a negative size.")
-                proto.sizes.append(size)
-                if len(proto.sizes) > _MAX_RANK:
-                    raise InvalidRequestError("The tensor has too many dimensions.")
 
     def _content(self, span: Span, shape: tuple[int, ...], carrier: np.dtype[np.generic]) -> Array:
         wanted = math.prod(shape) * carrier.itemsize
@@ -228,6 +214,28 @@ class Reader:
             )
 
 
+@lru_cache(_MOST_SHAPES)
+def _sizes(shape: bytes) -> tuple[int, ...]:
+    """The sizes in a TensorShapeProto; most requests bring those of one before."""
+    view = memoryview(shape)
+    sizes = []
+    for number, wire, body in fields(view, (0, len(view)), malformed):
+        if number == _UNKNOWN_RANK and wire == VARINT and body[0]:
+            raise InvalidRequestError("The tensor's rank is unknown.")
+        if number == _DIM and wire == BYTES:
+            size = 0
+            for inner, kind, value in fields(view, body, malformed):
+                if inner == 1 and kind == VARINT:
+                    size = value[0]
+            # A negative size has its upper bit set.
+            if size >> 63:
+                raise InvalidRequestError("The tensor's shape has a negative size.")
+            sizes.append(size)
+            if len(sizes) > _MAX_RANK:
+                raise InvalidRequestError("The tensor has too many dimensions.")
+    return tuple(sizes)
+
+
 def tensor_parts(array: Array, dtype: str, *, as_content: bool = False) -> list[bytes | Buffer]:
     """The bytes of a TensorProto; joined they are the message.
 
@@ -252,7 +260,8 @@ def tensor_parts(array: Array, dtype: str, *, as_content: bool = False) -> list[
     return [head, *_delimited(_FIELDS[dtype], _packed(flat, dtype))]
 
 
-def _head(dtype: str, shape: Sequence[int]) -> bytes:
+@lru_cache(_MOST_SHAPES)
+def _head(dtype: str, shape: tuple[int, ...]) -> bytes:
     dims = b"".join(
         b"\x12" + varint(len(size)) + size
         for size in (b"\x08" + varint(each) if each else b"" for each in shape)
