@@ -8,7 +8,7 @@ are set when the graph is loaded.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,12 @@ from elastic_inference.frameworks.tensorflow.graphfile import load_file
 from elastic_inference.frameworks.tensorflow.local import import_tensorflow, reason_of
 from elastic_inference.frameworks.tensorflow.signatures import INIT_OP, read_signatures
 from elastic_inference.frameworks.tensorflow.source import Source
-from elastic_inference.frameworks.tensorflow.variables import keep_variables, written_variables
+from elastic_inference.frameworks.tensorflow.variables import (
+    keep_variables,
+    reached,
+    read_constants,
+    written_variables,
+)
 
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _READS = frozenset(["ReadVariableOp", "ResourceGather", "ResourceGatherNd"])
@@ -56,22 +61,32 @@ def load(source: Source) -> Frozen:
 
 
 def _load_saved_model(tf: Any, source: Source) -> Frozen:
+    with _opened(tf, source) as (session, found):
+        writes = written_variables(found.definition, found.ends)
+        if not writes:
+            with contextlib.suppress(*_failures(tf)):
+                return inline(tf, _constant(tf, session, found))
+            # Some loops are frozen well only where they are in no function.
+            with contextlib.suppress(*_failures(tf)):
+                return _constant(tf, session, inline(tf, found))
+    if not writes:
+        with contextlib.suppress(*_failures(tf)):
+            return inline(tf, _freeze_function(tf, source, found.method))
+    with _opened(tf, source) as (session, found):
+        return keep_variables(tf, session, found)
+
+
+@contextlib.contextmanager
+def _opened(tf: Any, source: Source) -> Iterator[tuple[Any, Frozen]]:
+    """A session with the model's variables, and its graph as it was saved."""
     graph = tf.Graph()
     v1 = tf.compat.v1
     with graph.as_default(), v1.Session(graph=graph) as session:
         meta = v1.saved_model.load(session, list(source.tags), str(source.path))
         inputs, outputs, method = _interface(graph, meta, source)
-        initializer = _initializer(meta)
         definition = graph.as_graph_def(add_shapes=True)
         assets = _assets(meta, source.path)
-        found = Frozen(definition, inputs, outputs, method, initializer, assets)
-        kept = written_variables(definition, found.ends)
-        if not kept:
-            with contextlib.suppress(*_failures(tf)):
-                return inline(tf, found.with_definition(_constants(v1, session, found)))
-            with contextlib.suppress(*_failures(tf)):
-                return _freeze_function(tf, source, method)
-        return keep_variables(tf, session, found)
+        yield session, Frozen(definition, inputs, outputs, method, _initializer(meta), assets)
 
 
 def _load_function(tf: Any, source: Source) -> Frozen:
@@ -95,20 +110,20 @@ def _failures(tf: Any) -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
-def _constants(v1: Any, session: Any, frozen: Frozen) -> Any:
+def _constant(tf: Any, session: Any, frozen: Frozen) -> Frozen:
     """The graph with constants for variables.
 
     Raises:
-        ValueError: a function of it still reads a variable, which is a constant now.
+        ValueError: something in it still reads a variable.
     """
-    made = v1.graph_util.convert_variables_to_constants(
+    made = tf.compat.v1.graph_util.convert_variables_to_constants(
         session, frozen.definition, list(frozen.ends)
     )
-    for function in made.library.function:
-        for node in function.node_def:
-            if node.op in _READS:
-                raise ValueError(f"{function.signature.name} reads a variable")
-    return made
+    read_constants(made)
+    for node in reached(made, frozen.ends):
+        if node.op in _READS:
+            raise ValueError(f"{node.name} reads a variable")
+    return frozen.with_definition(made)
 
 
 def _interface(graph: Any, meta: Any, source: Source) -> tuple[dict[str, str], dict[str, str], str]:
@@ -176,4 +191,5 @@ def _freeze_function(tf: Any, source: Source, method: str) -> Frozen:
     names = [tensor.name for tensor in frozen.outputs]
     outputs = dict(zip(sorted(function.structured_outputs), names, strict=True))
     definition = frozen.graph.as_graph_def(add_shapes=True)
+    read_constants(definition)
     return Frozen(definition, inputs, outputs, method)

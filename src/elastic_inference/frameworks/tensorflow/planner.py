@@ -149,7 +149,9 @@ class Planner:
     ) -> _Made | ConversionError:
         if not values:
             return ConversionError(f"no sample makes TensorFlow run it: {truth.reason}")
-        alone = extract(graph, part)
+        # What TensorFlow does not know of a table's results, say, the samples show.
+        ranks = {name: value.ndim for name, value in values[0].items()}
+        alone = extract(graph, part, ranks)
         file = f"{len(self._onnx)}.onnx"
         path = self._folder / file
         try:

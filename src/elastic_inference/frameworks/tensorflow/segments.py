@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from elastic_inference.frameworks.tensorflow.dtypes import NUMBERS
@@ -12,6 +13,8 @@ from elastic_inference.frameworks.tensorflow.graph import Graph
 from elastic_inference.frameworks.tensorflow.partition import Part
 from elastic_inference.frameworks.tensorflow.plan import Shape, Tensor
 from elastic_inference.frameworks.tensorflow.variables import called
+
+NO_RANKS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,14 @@ class Extract:
     initializer: str = ""
 
 
-def extract(graph: Graph, part: Part, *, ranked: bool = True) -> Extract:
+def extract(
+    graph: Graph, part: Part, ranks: Mapping[str, int] = NO_RANKS, *, ranked: bool = True
+) -> Extract:
     """The graph of `part` alone.
 
     Args:
         ranked: placeholders have the shapes that are known of them.
+        ranks: of tensors whose rank the graph does not tell.
     """
     source = graph.frozen.definition
     initializer = _initializer(graph, part)
@@ -46,6 +52,8 @@ def extract(graph: Graph, part: Part, *, ranked: bool = True) -> Extract:
     definition.versions.CopyFrom(source.versions)
     for tensor, port in ports.items():
         shape = graph.shape(tensor) if ranked else None
+        if shape is None and tensor in ranks:
+            shape = (None,) * ranks[tensor]
         _add_placeholder(definition, port, graph.dtype(tensor), shape)
     for node in source.node:
         if node.name in nodes:

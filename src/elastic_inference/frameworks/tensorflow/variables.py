@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from elastic_inference.frameworks.tensorflow.dtypes import NUMBERS
 from elastic_inference.frameworks.tensorflow.frozen import Frozen, inline, node_of
 
 _HANDLES = {"VarHandleOp", "Variable", "VariableV2"}
@@ -14,6 +15,8 @@ _WRITES = ("Assign", "ResourceApply", "ResourceScatter", "Scatter", "ResourceCou
            "CountUpTo", "ResourceStridedSliceAssign", "StridedSliceAssign")  # fmt: skip
 _SCATTERS_NOTHING = {"ScatterNd", "ScatterNdNonAliasingAdd"}
 _INITIALIZER = "elastic_inference/set_variables"
+_READS = frozenset(["ReadVariableOp", "ResourceGather"])
+_RESOURCE, _INT32 = NUMBERS["resource"], NUMBERS["int32"]
 
 
 def is_write(op: str) -> bool:
@@ -23,18 +26,21 @@ def is_write(op: str) -> bool:
 
 def written_variables(definition: Any, ends: Iterable[str]) -> bool:
     """Whether the graph writes variables to get at `ends`."""
+    return any(is_write(node.op) for node in reached(definition, ends))
+
+
+def reached(definition: Any, ends: Iterable[str]) -> Iterator[Any]:
+    """The nodes that `ends` need, and those of the functions that these call."""
     functions = {each.signature.name: each for each in definition.library.function}
     seen: set[str] = set()
     pending = list(_reachable(definition, ends))
     while pending:
         node = pending.pop()
-        if is_write(node.op):
-            return True
+        yield node
         for name in called(node):
             if name in functions and name not in seen:
                 seen.add(name)
                 pending.extend(functions[name].node_def)
-    return False
 
 
 def called(node: Any) -> Iterator[str]:
@@ -121,3 +127,50 @@ def _set(tf: Any, session: Any, definition: Any, variable: Any) -> str:
     )
     assign.attr["dtype" if is_resource else "T"].CopyFrom(dtype)
     return str(assign.name)
+
+
+def read_constants(definition: Any) -> None:
+    """Have functions take as values what were variables, in place.
+
+    TensorFlow makes constants of variables, and leaves operators in loops that read variables.
+    """
+    for function in definition.library.function:
+        values = {
+            argument.name for argument in function.signature.input_arg if argument.type != _RESOURCE
+        }
+        renamed = {}
+        for node in list(function.node_def):
+            if node.op in _READS and node.input[0] in values:
+                _read_value(function, node)
+                if node.op == "Identity":
+                    renamed[f"{node.name}:value:0"] = f"{node.name}:output:0"
+        for node in function.node_def:
+            for index, name in enumerate(node.input):
+                node.input[index] = renamed.get(name, name)
+        for key, name in function.ret.items():
+            function.ret[key] = renamed.get(name, name)
+
+
+def _read_value(function: Any, node: Any) -> None:
+    dtype = node.attr["dtype"].type
+    if node.op == "ReadVariableOp":
+        node.op = "Identity"
+        node.attr.clear()
+        node.attr["T"].type = dtype
+        return
+    axis = function.node_def.add(name=f"{node.name}/axis", op="Const")
+    axis.attr["dtype"].type = _INT32
+    axis.attr["value"].tensor.dtype = _INT32
+    axis.attr["value"].tensor.tensor_shape.SetInParent()
+    axis.attr["value"].tensor.int_val.append(0)
+    indices, batch = node.attr["Tindices"].type, node.attr["batch_dims"].i
+    node.op = "GatherV2"
+    control = [each for each in node.input if each.startswith("^")]
+    data = [each for each in node.input if not each.startswith("^")]
+    del node.input[:]
+    node.input.extend([*data, f"{axis.name}:output:0", *control])
+    node.attr.clear()
+    node.attr["Tparams"].type = dtype
+    node.attr["Tindices"].type = indices
+    node.attr["Taxis"].type = _INT32
+    node.attr["batch_dims"].i = batch
