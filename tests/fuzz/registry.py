@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import connections, handovers, loads, parsers, rpcs
+from tests.fuzz import connections, handovers, loads, parsers, rpcs, serving
 from tests.fuzz.accelerator import Accelerator
 from tests.fuzz.connections import OnAccelerator
 from tests.fuzz.target import Target
@@ -20,6 +20,8 @@ PARSERS: dict[str, type[Target]] = {
         rpcs.Headers,
         loads.ModelFiles,
         handovers.Handovers,
+        serving.ServingMessages,
+        serving.ServingJson,
     )
 }
 ON_ACCELERATOR: dict[str, type[OnAccelerator]] = {

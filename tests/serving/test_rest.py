@@ -389,6 +389,7 @@ def test_features(front: Front) -> None:
         ({"examples": [{"x": {"a": 1}}]}, "has element with unexpected JSON type: Object"),
         ({"examples": [{"x": [1, "a"]}]}, "in feature: x expecting type: int64"),
         ({"examples": [{"x": 2**63}]}, "has uint64_t element"),
+        ({"examples": [{"x": 10**400}]}, "Number too big"),
         ({"examples": [{"x": {"b64": "*"}}]}, "Unable to base64 decode"),
     ],
 )

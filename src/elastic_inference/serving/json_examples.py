@@ -5,6 +5,7 @@ https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/exa
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from elastic_inference.serving.json_documents import (
     is_b64,
     type_name,
     wrong_format,
+    wrong_syntax,
 )
 
 _EXAMPLES, _CONTEXT = "examples", "context"
@@ -95,6 +97,10 @@ def _kind(name: str, value: Any) -> int:
 
 def _float(value: float) -> bytes:
     try:
-        return struct.pack("<f", value)
+        number = float(value)
     except OverflowError:
-        return struct.pack("<f", float("inf") if value > 0 else float("-inf"))
+        raise wrong_syntax("Number too big to be stored in double.") from None
+    try:
+        return struct.pack("<f", number)
+    except OverflowError:
+        return struct.pack("<f", math.copysign(math.inf, number))

@@ -33,7 +33,7 @@ _MAX_RANK = 32
 # What one message's tensors may take, protobuf's own bound, where they lie in it as they are …
 _MAX_BYTES = 2**31 - 1
 # … and where a few values of it are repeated to fill a shape.
-MAX_FILLED = 1 << 29
+MAX_FILLED = 1 << 27
 # Shapes that are remembered, by their bytes and as they are written.
 _MOST_SHAPES = 512
 _LONGEST = 512
