@@ -250,6 +250,9 @@ class Model:
     def skip(self) -> None:
         self.unfinished = False
 
+    def cancel(self) -> None:
+        pass
+
     def close(self) -> None:
         self.meter.value = 0
 

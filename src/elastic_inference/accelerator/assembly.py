@@ -23,8 +23,12 @@ def data_plane(config: AcceleratorConfig) -> DataPlane:
     heap.configure()
     limits = config.limits
     slice_ = (config.device, config.memory_bytes, config.threads)
-    engine = SelectingEngine(OnnxRuntimeEngine(*slice_), lambda: TensorFlowEngine(*slice_))
     on_cpu = config.device == "cpu"
+    engine = SelectingEngine(
+        OnnxRuntimeEngine(*slice_),
+        lambda: TensorFlowEngine(*slice_, limits.run_timeout),
+        on_cpu=on_cpu,
+    )
     memory = MemoryAccount(
         config.memory_bytes,
         engine.trim,

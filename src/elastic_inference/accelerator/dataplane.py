@@ -173,7 +173,7 @@ class DataPlane:
                 "providers": list(self.engine.providers),
                 "domains": dict(self.engine.domains),
             },
-            "engines": engines(self.engine.name),
+            "engines": list(engines(self.engine.name)),
             "models": len(self.models),
             "preparing": self.models.preparing,
             "version": __version__,

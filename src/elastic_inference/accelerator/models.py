@@ -30,6 +30,7 @@ from elastic_inference.accelerator.preparation import Preparations
 from elastic_inference.accelerator.repository import RepositoryModel, parse_repository_load
 from elastic_inference.accelerator.store import Assembled, BlobStore
 from elastic_inference.errors import (
+    AcceleratorOutOfMemoryError,
     ElasticInferenceError,
     InternalError,
     InvalidRequestError,
@@ -134,6 +135,13 @@ class Entry:
     def close(self) -> None:
         """Refuse new calls, and close the model when the last running one is over."""
         self._closing = True
+        self._finish()
+
+    def abandon(self) -> None:
+        """Close it; nobody waits for the calls that run."""
+        self._closing = True
+        if self._active:
+            self.model.cancel()
         self._finish()
 
     def _finish(self) -> None:
@@ -346,7 +354,8 @@ class ModelRegistry:
                 owner = f"client:{client}"
                 for handle in [each for each, own in self._leases.items() if owner in own]:
                     doomed += self._end_lease(handle, owner)
-        _close(doomed)
+        for entry in doomed:
+            entry.abandon()
         self._account.settle()
 
     # Inner parts
@@ -400,6 +409,7 @@ class ModelRegistry:
                 f"{self._limits.max_models} models are loaded already.",
                 next_step="Unload one; EI_MAX_MODELS of the pool sets the limit.",
             )
+        _, missing = self._engine.libraries(model.main)
         assembled = self._store.assemble(model.files)
         self._journal.begin(model)
         try:
@@ -412,7 +422,11 @@ class ModelRegistry:
                 defer = self._account.room() >= _DEFERRED_ROOM * files.size
                 return self._engine.load(files, model.options, defer=defer)
 
-            guarded = self._account.load(files.size, loader)
+            guarded = self._account.load(files.size + missing, loader)
+        except AcceleratorOutOfMemoryError as error:
+            assembled.release()
+            self._journal.remove(model.handle)
+            raise self._no_room(model.main) from error
         except BaseException:
             assembled.release()
             self._journal.remove(model.handle)
@@ -422,6 +436,18 @@ class ModelRegistry:
         else:
             self._journal.loaded(model.handle)
         return Entry(model, guarded, lambda: self._close_model(guarded, assembled))
+
+    def _no_room(self, main: str) -> AcceleratorOutOfMemoryError:
+        libraries, _ = self._engine.libraries(main)
+        if not libraries:
+            return AcceleratorOutOfMemoryError()
+        limit = self._account.limit
+        left = max(0, limit - max(libraries, self._account.used()))
+        return AcceleratorOutOfMemoryError(
+            "Accelerator out of memory. The graph runs in TensorFlow, whose libraries take"
+            f" {libraries >> 20} MB of {limit >> 20} MB: it does not fit in the {left >> 20} MB"
+            " that are left."
+        )
 
     def _cache(self, model: JournalModel, size: int) -> Path | None:
         if not self._engine.prepares(model.main, size):

@@ -7,6 +7,9 @@ in the graph, not from files; random numbers, since they tell and change nothing
 pictures, sounds and records are not: they belong to the instance, and code that parses bytes from
 outside is what an accelerator has least use for.
 
+Operators that write into their inputs are left out as well (a constant, or a request's tensor,
+would keep it for the next call), and those that may answer memory which nobody has written.
+
 An operator that is not named here is refused, whether TensorFlow knows it or not.
 """
 
@@ -17,18 +20,17 @@ from types import MappingProxyType
 
 _STRUCTURE = """
     Assert Bitcast BroadcastArgs BroadcastGradientArgs BroadcastTo Case Cast CheckNumerics
-    CheckNumericsV2 Concat ConcatOffset ConcatV2 Const ControlTrigger DeepCopy DynamicPartition
-    DynamicStitch Empty EnsureShape Enter Exit ExpandDims FakeParam Fill For Gather GatherNd
-    GatherV2 GuaranteeConst Identity IdentityN If InplaceAdd InplaceSub InplaceUpdate
-    InvertPermutation LinSpace ListDiff LoopCond LowerBound MapDefun Merge MirrorPad NextIteration
-    NoOp OneHot OnesLike Pack Pad PadV2 ParallelConcat ParallelDynamicStitch PartitionedCall
-    Placeholder PlaceholderV2 PlaceholderWithDefault PreventGradient Range Rank Reshape Reverse
-    ReverseSequence ReverseV2 Roll ScatterNd ScatterNdNonAliasingAdd Select SelectV2 Shape ShapeN
-    Size Slice Snapshot Split SplitV Squeeze StatefulPartitionedCall StatelessCase StatelessIf
-    StatelessWhile StopGradient StridedSlice Switch TensorScatterAdd
-    TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate TensorStridedSliceUpdate
-    Tile ToBool Transpose ConjugateTranspose Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2
-    Unpack UnravelIndex UpperBound VariableShape Where While ZerosLike _Arg _Retval
+    CheckNumericsV2 Concat ConcatOffset ConcatV2 Const ControlTrigger DynamicPartition DynamicStitch
+    EnsureShape Enter Exit ExpandDims FakeParam Fill For Gather GatherNd GatherV2 GuaranteeConst
+    Identity IdentityN If InvertPermutation LinSpace ListDiff LoopCond LowerBound MapDefun Merge
+    MirrorPad NextIteration NoOp OneHot OnesLike Pack Pad PadV2 ParallelDynamicStitch
+    PartitionedCall Placeholder PlaceholderV2 PlaceholderWithDefault PreventGradient Range Rank
+    Reshape Reverse ReverseSequence ReverseV2 Roll ScatterNd ScatterNdNonAliasingAdd Select SelectV2
+    Shape ShapeN Size Slice Snapshot Split SplitV Squeeze StatefulPartitionedCall StatelessCase
+    StatelessIf StatelessWhile StopGradient StridedSlice Switch TensorScatterAdd TensorScatterMax
+    TensorScatterMin TensorScatterSub TensorScatterUpdate TensorStridedSliceUpdate Tile ToBool
+    Transpose ConjugateTranspose Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 Unpack
+    UnravelIndex UpperBound VariableShape Where While ZerosLike
 """
 
 _MATHEMATICS = """

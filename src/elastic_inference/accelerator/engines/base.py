@@ -94,6 +94,12 @@ class LoadedModel(Protocol):
     def skip(self) -> None:
         """Give up what `finish` would do."""
 
+    def cancel(self) -> None:
+        """End the runs under way, whose answers nobody waits for, if the engine can.
+
+        They raise UnavailableError then, and so do later ones.
+        """
+
     def close(self) -> None:
         """Give up the model's memory. Not called while a run is under way."""
 
@@ -146,6 +152,13 @@ class Engine(Protocol):
 
     def prepares(self, main: str, size: int) -> bool:
         """Whether `load` may keep a prepared form of a model with that main file and size."""
+
+    def libraries(self, main: str) -> tuple[int, int]:
+        """What a model with that main file needs loaded, beside what this process began with.
+
+        Returns:
+            Bytes of the slice's memory that it takes, and how many of them are still to be taken.
+        """
 
     @property
     def fingerprint(self) -> str:

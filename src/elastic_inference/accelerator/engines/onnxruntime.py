@@ -102,6 +102,9 @@ class OnnxRuntimeEngine:
     def prepares(self, _main: str, size: int) -> bool:
         return self.device == "cpu" and size >= PREPARE_LEAST
 
+    def libraries(self, _main: str) -> tuple[int, int]:
+        return 0, 0
+
     @cached_property
     def fingerprint(self) -> str:
         """Changes whenever a prepared model of before would not be this machine's own."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elastic_inference.accelerator.engines._graphdef import GRAPH
+from elastic_inference.accelerator.engines._interface import GRAPH
 from elastic_inference.accelerator.engines.base import (
     Engine,
     LoadedModel,
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from elastic_inference.accelerator.engines.tensorflow import TensorFlowEngine
 
 TENSORFLOW = "tensorflow"
+# What TensorFlow's libraries take of this process's memory, before that can be measured.
+_LIBRARIES = 208 << 20
 
 
 class SelectingEngine:
@@ -32,13 +35,17 @@ class SelectingEngine:
     Args:
         usual: loads all other models, and stands for both where there is one answer.
         tensorflow: makes the other one, when it is needed first.
+        on_cpu: whether this process's memory is the slice's.
     """
 
-    def __init__(self, usual: Engine, tensorflow: Callable[[], TensorFlowEngine]) -> None:
+    def __init__(
+        self, usual: Engine, tensorflow: Callable[[], TensorFlowEngine], *, on_cpu: bool
+    ) -> None:
         self._usual = usual
         self._make = tensorflow
         self._made: TensorFlowEngine | None = None
         self._making = threading.Lock()
+        self._on_cpu = on_cpu
         self.name = usual.name
         self.version = usual.version
         self.providers = usual.providers
@@ -54,6 +61,12 @@ class SelectingEngine:
 
     def prepares(self, main: str, size: int) -> bool:
         return main != GRAPH and self._usual.prepares(main, size)
+
+    def libraries(self, main: str) -> tuple[int, int]:
+        if main != GRAPH or not self._on_cpu or TENSORFLOW not in engines(self.name):
+            return self._usual.libraries(main)
+        made = self._made
+        return (_LIBRARIES, _LIBRARIES) if made is None else (made.libraries, 0)
 
     def load(self, files: ModelFiles, options: LoadOptions, *, defer: bool = False) -> LoadedModel:
         if files.main != GRAPH:
@@ -88,6 +101,7 @@ def engine_of(main: str, usual: str) -> str:
     return TENSORFLOW if main == GRAPH else usual
 
 
-def engines(usual: str) -> list[str]:
+@cache
+def engines(usual: str) -> tuple[str, ...]:
     """The names of all engines that this machine has."""
-    return [usual, TENSORFLOW] if find_spec("tensorflow") else [usual]
+    return (usual, TENSORFLOW) if find_spec("tensorflow") else (usual,)

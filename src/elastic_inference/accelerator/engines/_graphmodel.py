@@ -1,0 +1,192 @@
+"""A model loaded by TensorFlow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from elastic_inference.accelerator.engines._interface import DATATYPES, Interface, Port
+from elastic_inference.errors import (
+    AcceleratorOutOfMemoryError,
+    DeadlineExceededError,
+    ElasticInferenceError,
+    InternalError,
+    InvalidRequestError,
+    UnavailableError,
+)
+from elastic_inference.protocol.tensors import CARRIER, Array, Value
+
+PROVIDER = "TensorFlow"
+_REQUEST_ERRORS = (
+    "InvalidArgumentError", "NotFoundError", "OutOfRangeError", "FailedPreconditionError",
+    "UnimplementedError", "AlreadyExistsError",
+)  # fmt: skip
+# Each set of outputs that is asked for has a callable of its own.
+_MOST_CALLABLES = 64
+
+
+class TensorFlowModel:
+    """A graph in a session. See `engines.base.LoadedModel`.
+
+    Raises:
+        tensorflow.errors.OpError: the session does not take the interface.
+    """
+
+    unfinished = False
+    mapped_bytes = 0
+    source = "direct"
+    providers: tuple[str, ...] = (PROVIDER,)
+
+    def __init__(self, tf: Any, session: Any, interface: Interface) -> None:
+        self.inputs = tuple(port.spec for port in interface.inputs)
+        self.outputs = tuple(port.spec for port in interface.outputs)
+        self.metadata: Mapping[str, Any] = {"producer_name": f"tensorflow {tf.__version__}"}
+        self._tf = tf
+        self._session: Any = session
+        self._inputs = interface.inputs
+        self._outputs = {port.spec.name: port for port in interface.outputs}
+        self._callables: dict[tuple[str, ...], Callable[..., list[Any]]] = {}
+        self._lock = threading.Lock()
+        if self._outputs:
+            self._make_callable(tuple(self._outputs))
+
+    def run(
+        self, feeds: Mapping[str, Value], outputs: Sequence[str] | None = None
+    ) -> Sequence[Value]:
+        wanted = tuple(outputs or self._outputs)
+        given = self._given(feeds)
+        try:
+            call = self._callables.get(wanted) or self._callable(wanted)
+            results = call(*given)
+        except (ElasticInferenceError, self._tf.errors.OpError, *_REFUSALS) as error:
+            raise run_error(error, self._tf) from error
+        return [
+            _own(result, self._outputs[name], given)
+            for name, result in zip(wanted, results, strict=True)
+        ]
+
+    def finish(self) -> None:
+        """Nothing is left to be done after a load."""
+
+    def skip(self) -> None:
+        """As `finish`."""
+
+    def cancel(self) -> None:
+        """See `engines.base.LoadedModel.cancel`: TensorFlow ends the runs of a closed session."""
+        with self._lock:
+            session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def close(self) -> None:
+        self.cancel()
+        self._callables = {}
+
+    def _callable(self, wanted: tuple[str, ...]) -> Callable[..., list[Any]]:
+        for name in wanted:
+            if name not in self._outputs:
+                raise InvalidRequestError(
+                    f"The model has no output {name[:200]!r}.",
+                    next_step=f"Its outputs are: {', '.join(list(self._outputs)[:20])}.",
+                )
+        with self._lock:
+            if self._session is None:
+                raise _unloaded()
+            if len(self._callables) >= _MOST_CALLABLES:
+                self._callables = {}
+            return self._make_callable(wanted)
+
+    def _make_callable(self, wanted: tuple[str, ...]) -> Callable[..., list[Any]]:
+        from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415 - with TensorFlow
+
+        options = config_pb2.CallableOptions(
+            feed=[port.tensor for port in self._inputs],
+            fetch=[self._outputs[name].tensor for name in wanted],
+        )
+        # `make_callable` with feeds is a `Session.run`, which costs several times as much.
+        made: Callable[..., list[Any]] = self._session._make_callable_from_options(options)  # noqa: SLF001
+        self._callables[wanted] = made
+        return made
+
+    def _given(self, feeds: Mapping[str, Value]) -> list[Array]:
+        given = []
+        for port in self._inputs:
+            try:
+                given.append(_fed(feeds[port.spec.name], port))
+            except KeyError:
+                raise InvalidRequestError(
+                    f"Input {port.spec.name!r} is missing.", next_step=self._names()
+                ) from None
+        if len(feeds) > len(given):
+            surplus = min(feeds.keys() - {port.spec.name for port in self._inputs})
+            raise InvalidRequestError(
+                f"The model has no input {surplus[:200]!r}.", next_step=self._names()
+            )
+        return given
+
+    def _names(self) -> str:
+        return f"Its inputs are: {', '.join(spec.name for spec in self.inputs[:20]) or 'none'}."
+
+
+# What TensorFlow's Python side raises of values that it does not take, and of a closed session.
+_REFUSALS = (MemoryError, ValueError, TypeError, RuntimeError)
+
+
+def run_error(error: Exception, tf: Any) -> ElasticInferenceError:
+    """Why a run failed."""
+    if isinstance(error, ElasticInferenceError):
+        return error
+    if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
+        return AcceleratorOutOfMemoryError()
+    if isinstance(error, tf.errors.CancelledError):
+        return _unloaded()
+    if isinstance(error, tf.errors.DeadlineExceededError):
+        return DeadlineExceededError(
+            "The run of the graph took too long and was ended.",
+            next_step="Give it less to do; EI_RUN_TIMEOUT of the pool sets the limit.",
+        )
+    text = f"TensorFlow: {reason_of(error)}"
+    if type(error).__name__ in _REQUEST_ERRORS or isinstance(error, ValueError | TypeError):
+        return InvalidRequestError(text)
+    return _unloaded() if "closed" in text else InternalError(text)
+
+
+def reason_of(error: Exception) -> str:
+    """What TensorFlow says is wrong, without where in whose code the graph was made."""
+    text = str(getattr(error, "message", None) or error).strip()
+    _, node, told = text.rpartition("\nNode: ")
+    lines = told.split("\n")[1:] if node else text.split("\n")
+    return next((line.strip() for line in lines if line.strip()), text)[:600]
+
+
+def _unloaded() -> UnavailableError:
+    return UnavailableError(
+        "The model was unloaded while it ran.", next_step="Load it, then repeat the request."
+    )
+
+
+def _fed(value: Value, port: Port) -> Array:
+    carrier = CARRIER[DATATYPES[port.dtype]]
+    if not isinstance(value, np.ndarray) or value.dtype != carrier:
+        found = getattr(value, "dtype", type(value).__name__)
+        raise InvalidRequestError(
+            f"Input {port.spec.name!r} must be a {port.spec.datatype} tensor, not {found}."
+        )
+    if port.dtype == "bfloat16":
+        import ml_dtypes  # noqa: PLC0415 - TensorFlow has loaded it
+
+        return value.view(ml_dtypes.bfloat16)
+    return value
+
+
+def _own(result: Any, port: Port, given: Sequence[Array]) -> Array:
+    """An output in its carrier, in memory that no input lies in."""
+    array = np.asarray(result, object) if port.dtype == "string" else np.asarray(result)
+    if port.dtype == "bfloat16":
+        array = array.view(np.uint16)
+    if any(np.may_share_memory(array, each) for each in given):
+        return array.copy()
+    return array
