@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,7 +158,7 @@ def test_without_an_accelerator_it_is_the_function_itself(monkeypatch: pytest.Mo
         accelerate(3)  # type: ignore[arg-type]  # that is the point
 
 
-def test_what_cannot_be_saved_says_what_to_do(tmp_path: Any) -> None:
+def test_what_cannot_be_saved_says_what_to_do(tmp_path: Path) -> None:
     class Holder:
         table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(tf.constant([1]), tf.constant([2])), -1
@@ -170,6 +171,27 @@ def test_what_cannot_be_saved_says_what_to_do(tmp_path: Any) -> None:
 
     with pytest.raises(ValueError, match=r"attributes of a tf\.Module"):
         save(find, ((tf.TensorSpec([None], tf.int32),), {}), tmp_path)
+
+
+def test_what_is_saved_again_is_the_same(tmp_path: Path) -> None:
+    weights = tf.Variable([1.0, 2.0])
+    inner = tf.function(lambda x: tf.cond(x[0] > 0, lambda: x * weights, lambda: x - weights))
+
+    def function(x: Any) -> Any:
+        return inner(inner(x))
+
+    saved = []
+    for name in ("first", "second"):
+        save(function, ((tf.TensorSpec([2]),), {}), tmp_path / name)
+        saved.append((tmp_path / name / "saved_model.pb").read_bytes())
+        # Numbers of another length come next.
+        for size in range(100):
+            tf.function(lambda x: x).get_concrete_function(tf.TensorSpec([size]))
+    assert saved[0] == saved[1]
+    loaded = tf.saved_model.load(str(tmp_path / "second")).signatures["serving_default"]
+    for x in ([1.0, 1.0], [-1.0, 1.0]):
+        result = loaded(input_0=tf.constant(x))["output_0"]
+        np.testing.assert_array_equal(result.numpy(), function(tf.constant(x)).numpy())
 
 
 _SAVE = """

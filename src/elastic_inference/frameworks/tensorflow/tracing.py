@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.errors import InvalidRequestError
+from elastic_inference.frameworks.tensorflow.canonical import renumber
 from elastic_inference.frameworks.tensorflow.failures import translate
 from elastic_inference.frameworks.tensorflow.local import import_tensorflow
 
@@ -91,6 +92,7 @@ def save(function: Any, specs: Any, folder: Path) -> Traced:
             ValueError,
         ) from error
     (folder / _FINGERPRINT).unlink(missing_ok=True)
+    renumber(folder)
     keys, structure = found
     return Traced(names, keys, structure)
 
