@@ -1,14 +1,9 @@
-"""The REST front end over sockets, with a stand-in for the models."""
+"""The REST front end's answers, with a stand-in for the models."""
 
 from __future__ import annotations
 
-import gzip
-import http.client
 import json
-import socket
-import threading
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,75 +12,14 @@ import pytest
 import tensorflow as tf
 
 from elastic_inference.errors import (
-    ConfigurationError,
     DeadlineExceededError,
     LimitExceededError,
     ModelFormatError,
     UnavailableError,
 )
 from elastic_inference.frameworks.tensorflow.signatures import read_signature
-from elastic_inference.serving import rest_body, rest_connection
-from elastic_inference.serving.metrics import Metrics
-from elastic_inference.serving.options import Options
-from elastic_inference.serving.rest_server import RestServer
 from elastic_inference.serving.service import ModelSpec, VersionStatus
-from tests.serving.standin import FakeVersions, Gate, service, signature
-
-PREDICT = "/v1/models/default:predict"
-PATIENCE = 20.0
-ONE = b'{"instances": [2.0]}'
-
-
-class Front:
-    """A server, and a connection to it."""
-
-    def __init__(self, versions: FakeVersions | None = None, **options: Any) -> None:
-        self.versions = versions or FakeVersions()
-        self.metrics = Metrics()
-        given = Options(**{"rest_api_num_threads": 2, **options})
-        self.server = RestServer(service(self.versions), self.metrics, given)
-        self.port = self.server.start("127.0.0.1:0")
-        self.client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        self.headers: Mapping[str, str] = {}
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> tuple[int, str]:
-        self.client.request(method, path, body, dict(headers or {}))
-        answer = self.client.getresponse()
-        self.headers = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, answer.read().decode()
-
-    def predict(self, document: Any, *, path: str = PREDICT) -> tuple[int, Any]:
-        status, text = self.ask("POST", path, json.dumps(document))
-        return status, json.loads(text)
-
-    def error(self, document: Any) -> str:
-        """The words of a refused prediction."""
-        text = document if isinstance(document, str) else json.dumps(document)
-        status, answer = self.ask("POST", PREDICT, text.encode())
-        assert status == 400
-        found = json.loads(answer)
-        assert list(found) == ["error"]
-        return str(found["error"])
-
-    def takes(self, inputs: Mapping[str, str], outputs: Mapping[str, str] | None = None) -> None:
-        """Let the model give its inputs back."""
-        self.versions.servable.signatures = {
-            "serving_default": signature(inputs, outputs or inputs)
-        }
-        self.versions.servable.function = dict
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-
-    def close(self) -> None:
-        self.client.close()
-        self.server.stop(0)
+from tests.serving.rest_client import ONE, PREDICT, Front
 
 
 @pytest.fixture
@@ -93,13 +27,6 @@ def front() -> Iterator[Front]:
     made = Front()
     yield made
     made.close()
-
-
-def read_all(connection: socket.socket) -> bytes:
-    found = b""
-    while piece := connection.recv(65536):
-        found += piece
-    return found
 
 
 # Predict: what goes in and out
@@ -559,193 +486,3 @@ def test_requests_have_a_deadline() -> None:
         assert front.versions.servable.seen is not None
         assert (front.versions.servable.seen[2] is not None) is has_one
         front.close()
-
-
-# Bodies and connections
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_packed_bodies(front: Front, coding: str) -> None:
-    body = gzip.compress(ONE) if coding == "gzip" else zlib.compress(ONE)
-    headers = {"Content-Encoding": coding}
-    assert front.ask("POST", PREDICT, body, headers)[0] == 200
-    assert "cut off" in front.ask("POST", PREDICT, body[:-1], headers)[1]
-    assert "damaged" in front.ask("POST", PREDICT, b"x" * 40, headers)[1]
-    assert front.ask("POST", PREDICT, body, {"Content-Encoding": "br"})[0] == 400
-
-
-def test_bombs_are_refused(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front.server._api, "_largest", 1000)
-    body = gzip.compress(b" " * 100_000)
-    status, text = front.ask("POST", PREDICT, body, {"Content-Encoding": "gzip"})
-    assert status == 400
-    assert "larger than 1000 bytes" in text
-
-
-def test_chunks(front: Front) -> None:
-    assert front.ask("POST", PREDICT, iter([ONE[:5], ONE[5:6], ONE[6:]]))[0] == 200
-    head = f"POST {PREDICT} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-    for chunks in (
-        b"zz\r\n",
-        b"-1\r\n",
-        b"5\r\nabcdefgh\r\n",
-        b"\r\n",
-        b"0\r\n" + b"a: b\r\n" * 200,
-    ):
-        with front.connect() as connection:
-            connection.sendall(head + chunks)
-            answer = read_all(connection)
-        assert answer.startswith(b"HTTP/1.1 400 "), chunks
-        assert b"chunks are malformed" in answer
-    with front.connect() as connection:
-        connection.sendall(head + b"3;x=y\r\n{  \r\n1\r\n}\r\n0\r\na: b\r\n\r\n")
-        connection.shutdown(socket.SHUT_WR)
-        assert b"Missing 'inputs' or 'instances' key" in read_all(connection)
-
-
-def test_requests_one_after_the_other(front: Front) -> None:
-    request = b"POST %s HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (
-        PREDICT.encode(),
-        len(ONE),
-        ONE,
-    )
-    last = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
-    with front.connect() as connection:
-        connection.sendall(request * 3 + last)
-        answers = read_all(connection)
-    assert answers.count(b"HTTP/1.1 200 OK") == 4
-    assert answers.count(b"Connection: close") == 1
-
-
-def test_a_body_is_asked_for_where_a_client_waits(front: Front) -> None:
-    with front.connect() as connection:
-        connection.sendall(
-            f"POST {PREDICT} HTTP/1.1\r\nContent-Length: {len(ONE)}\r\n"
-            "Expect: 100-continue\r\nConnection: close\r\n\r\n".encode()
-        )
-        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        connection.sendall(ONE)
-        assert b"HTTP/1.1 200 OK" in read_all(connection)
-
-
-@pytest.mark.parametrize(
-    ("raw", "status"),
-    [
-        (b"nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nx" * 2000, 431),
-        (b"GET /v1/models/default HTTP/1.1\r\n bad: x\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: 999999999999999\r\n\r\n", 413),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n", 413),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
-    ],
-)
-def test_hostile_heads(front: Front, raw: bytes, status: int) -> None:
-    with front.connect() as connection:
-        connection.sendall(raw)
-        assert read_all(connection).startswith(b"HTTP/1.1 %d " % status)
-    assert front.predict({"instances": [2]})[0] == 200
-
-
-def test_bodies_are_bounded(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (rest_body, rest_connection):
-        monkeypatch.setattr(module, "MAX_BODY", 1000)
-    status, _ = front.ask("POST", PREDICT, b" " * 1001)
-    assert status == 413
-    front.client.close()
-    assert front.ask("POST", PREDICT, iter([b" " * 600, b" " * 600]))[0] == 413
-    front.client.close()
-    assert front.ask("POST", PREDICT, ONE)[0] == 200
-
-
-def test_slow_clients_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_connection, "PATIENCE", 0.05)
-    front = Front()
-    for piece in (b"GET /v1/", f"POST {PREDICT} HTTP/1.1\r\nContent-Length: 9\r\n\r\n".encode()):
-        with front.connect() as connection:
-            connection.sendall(piece)
-            assert connection.recv(100) == b""
-    monkeypatch.setattr(rest_connection, "IDLE", 0.05)
-    with front.connect() as connection:
-        assert connection.recv(100) == b""
-    front.close()
-
-
-def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_connection, "PATIENCE", 0.05)
-    front = Front()
-    front.versions.servable.function = lambda _: {"y": np.zeros((3, 1_000_000), np.float32)}
-    for ending in (b"", b"Connection: close\r\n"):
-        with front.connect() as connection:
-            head = b"POST %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (
-                PREDICT.encode(),
-                ending,
-                len(ONE),
-            )
-            connection.sendall(head + ONE)
-            # Its first bytes have come, and nobody reads on until it is cut off.
-            assert connection.recv(10) == b"HTTP/1.1 2"
-            gone = threading.Event()
-            front.server._site.loop.call_soon_threadsafe(  # type: ignore[union-attr]
-                watch_for_end, front, gone
-            )
-            assert gone.wait(PATIENCE)
-    front.close()
-
-
-def watch_for_end(front: Front, gone: threading.Event) -> None:
-    site = front.server._site
-    assert site is not None
-    if site.connections:
-        site.loop.call_later(0.01, watch_for_end, front, gone)
-    else:
-        gone.set()
-
-
-def test_connections_are_bounded(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_connection, "MAX_CONNECTIONS", 1)
-    assert front.ask("POST", PREDICT, ONE)[0] == 200
-    with front.connect() as connection:
-        assert read_all(connection).startswith(b"HTTP/1.1 503 ")
-    assert front.ask("POST", PREDICT, ONE)[0] == 200
-
-
-def test_stopping_lets_requests_end(front: Front) -> None:
-    gate = Gate()
-    front.versions.servable.function = gate
-    with front.connect() as connection, front.connect() as idle:
-        connection.sendall(
-            b"POST %s HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (PREDICT.encode(), len(ONE), ONE)
-        )
-        assert gate.entered.wait(PATIENCE)
-        stopper = threading.Thread(target=front.server.stop, args=(PATIENCE,))
-        stopper.start()
-        assert idle.recv(10) == b""
-        gate.opened.set()
-        answer = read_all(connection)
-    assert b"Connection: close" in answer
-    assert answer.endswith(b'"predictions": [3.0\n    ]\n}')
-    stopper.join(PATIENCE)
-    assert not stopper.is_alive()
-
-
-def test_a_client_that_leaves_fails_nobody(front: Front) -> None:
-    gate = Gate()
-    front.versions.servable.function = gate
-    with front.connect() as connection:
-        connection.sendall(
-            b"POST %s HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (PREDICT.encode(), len(ONE), ONE)
-        )
-        assert gate.entered.wait(PATIENCE)
-    gate.opened.set()
-    assert front.predict({"instances": [2]})[0] == 200
-
-
-def test_a_port_that_is_taken_is_refused(front: Front) -> None:
-    other = RestServer(service(FakeVersions()), Metrics(), Options())
-    with pytest.raises(ConfigurationError, match=f"listen on 127.0.0.1:{front.port}"):
-        other.start(f"127.0.0.1:{front.port}")
-    with pytest.raises(ConfigurationError, match="listen on"):
-        other.start("nowhere")
-    other.stop(None)
