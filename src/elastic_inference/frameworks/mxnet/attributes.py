@@ -57,7 +57,7 @@ class Attributes:
         return iter(self.__dict__)
 
 
-def declare(**parameters: Parameter) -> Declaration:
+def declare(**parameters: Parameter) -> dict[str, Parameter]:
     return parameters
 
 

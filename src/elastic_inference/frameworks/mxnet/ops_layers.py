@@ -63,7 +63,7 @@ def _fully_connected(e: Emit) -> str:
     return y if e.a.no_bias else e.add("Add", y, e.inputs[2])
 
 
-_CONVOLUTION = declare(
+CONVOLUTION = declare(
     kernel=shape(),
     stride=shape(()),
     dilate=shape(()),
@@ -103,7 +103,8 @@ def last_axes(rank: int) -> list[int]:
     return [0, *range(2, rank), 1]
 
 
-def _convolution_shapes(s: Shapes) -> None:
+def convolution_shapes(s: Shapes) -> None:
+    """Of data, weight and perhaps a bias."""
     a, rank, last = s.a, len(s.a.kernel), channels_last(s.a)
     s.expect(2, (a.num_filter,))
     data = s.inputs[0]
@@ -136,8 +137,8 @@ def _convolution_shapes(s: Shapes) -> None:
     "Convolution",
     "Convolution_v1",
     inputs=_weight_and_bias,
-    parameters=_CONVOLUTION,
-    shapes=_convolution_shapes,
+    parameters=CONVOLUTION,
+    shapes=convolution_shapes,
 )
 def _convolution(e: Emit) -> str:
     a, rank = e.a, len(e.a.kernel)

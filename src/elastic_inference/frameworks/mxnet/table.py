@@ -39,6 +39,10 @@ _MODULES = (
     "ops_index",
     "ops_matrix",
     "ops_sequence",
+    "ops_vision",
+    "ops_boxes",
+    "ops_regions",
+    "ops_proposals",
 )
 _operators: dict[str, Operator] = {}
 _loading = threading.Lock()
