@@ -134,6 +134,24 @@ def test_all_dtypes_go_through(front: Front) -> None:
         assert array.tolist() == value.tolist()
 
 
+@pytest.mark.parametrize(("wanted", "given"), [("bfloat16", "uint16"), ("uint16", "bfloat16")])
+def test_types_that_are_carried_alike_are_told_apart(front: Front, wanted: str, given: str) -> None:
+    front.versions.servable.signatures = {
+        "serving_default": signature({"x": wanted}, {"x": wanted})
+    }
+    front.versions.servable.function = dict
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "default"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([1, 2], wanted))
+    found = front.prediction.Predict(request, PATIENCE)
+    assert tf.make_ndarray(found.outputs["x"]).tolist() == [1, 2]
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([1, 2], given))
+    with pytest.raises(grpc.RpcError) as raised:
+        front.prediction.Predict(request, PATIENCE)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"to be {wanted} but {given} is provided" in raised.value.details()
+
+
 def test_classify_regress_and_both(front: Front) -> None:
     example = tf.train.Example()
     example.features.feature["x"].float_list.value.append(2.0)

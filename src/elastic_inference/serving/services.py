@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from elastic_inference.errors import InvalidRequestError
+from elastic_inference.frameworks.tensorflow.source import DEFAULT_SIGNATURE
 from elastic_inference.serving import messages
 from elastic_inference.serving.service import ModelSpec, Service
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
+# Both are carried in the same arrays.
+_ALIKE = frozenset({"bfloat16", "uint16"})
 
 
 @dataclass(slots=True)
@@ -58,10 +61,24 @@ class Methods:
     def predict(self, call: Call) -> bytes:
         request = messages.read_predict(call.request)
         call.model = request.spec.name
+        if not _ALIKE.isdisjoint(request.dtypes.values()):
+            self._check_types(request)
         answer = self._service.predict(
             request.spec, request.inputs, request.outputs, deadline=call.deadline
         )
         return messages.write_prediction(answer, as_content=self._as_content)
+
+    def _check_types(self, request: messages.PredictRequest) -> None:
+        """Tell types apart that the service cannot; it says what else is wrong."""
+        _, signatures = self._service.signatures(request.spec)
+        signature = signatures.get(request.spec.signature or DEFAULT_SIGNATURE)
+        wanted = {} if signature is None else signature.inputs
+        for position, (key, dtype) in enumerate(request.dtypes.items()):
+            if key in wanted and {dtype, wanted[key].dtype} == _ALIKE:
+                raise InvalidRequestError(
+                    f"Expects arg[{position}] to be {wanted[key].dtype} but {dtype} is provided "
+                    f"(input {key!r})"
+                )
 
     def classify(self, call: Call) -> bytes:
         spec, examples = messages.read_inference(call.request)
