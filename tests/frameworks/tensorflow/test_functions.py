@@ -100,6 +100,7 @@ def test_an_input_signature_is_prepared_at_once(target: Accelerator) -> None:
         accelerated(1, 2)
 
 
+@pytest.mark.slow
 def test_a_concrete_function(target: Accelerator) -> None:
     def function(x: Any) -> Any:
         return {"doubled": x * 2}

@@ -120,6 +120,7 @@ def test_a_model_that_is_a_class(target: Accelerator) -> None:
         EIKerasModel(mine, accelerator_id=target)(X, training=True)
 
 
+@pytest.mark.slow
 def test_words(target: Accelerator) -> None:
     words = keras.Input((1,), dtype="string")
     numbers = keras.layers.StringLookup(vocabulary=["cat", "dog"])(words)
