@@ -19,6 +19,7 @@ help:
 	@echo "make demo           an unmodified OCR application runs on an accelerator"
 	@echo "make test           the whole test suite"
 	@echo "make test-fast      the tests that take no longer than a few seconds each"
+	@echo "make demo-mms       Multi Model Server classifies a picture on an accelerator (Java)"
 	@echo "make conformance    ONNX's own backend tests on an accelerator; writes docs/conformance.md"
 	@echo "make serving-tests  TensorFlow Serving's own tests: TENSORFLOW_SERVING=/path/to/its/checkout"
 	@echo "make fuzz           a million hostile requests and model files, guided by what they reach"
@@ -55,6 +56,23 @@ $(VENV)/.dev: $(VENV)/.demo
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/ocr/demo.py
+
+# Multi Model Server has an environment of its own, in which its workers find the package.
+MMS := .mms
+$(MMS)/.made: $(VENV)/.made $(BUILD)
+	@echo "Setting up $(MMS) …"
+	@$(BIN)/python -m venv $(MMS) >/dev/null 2>&1 || { \
+		$(BIN)/python -m venv --without-pip $(MMS) && \
+		$(BIN)/python -m pip --quiet --disable-pip-version-check --python $(MMS)/bin/python install pip; }
+	@$(MMS)/bin/python -m pip --quiet --disable-pip-version-check --no-input install \
+		--constraint constraints.txt --editable '.[node,onnxruntime]' pillow \
+		multi-model-server==1.1.11 model-archiver==1.0.3
+	@touch $@
+
+.PHONY: demo-mms
+demo-mms:
+	@if ! java -version >/dev/null 2>&1; then echo "Skipped: Multi Model Server needs Java, and there is none here."; \
+	else $(MAKE) --no-print-directory $(MMS)/.made && $(MMS)/bin/python examples/mms/demo.py; fi
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q
@@ -126,4 +144,4 @@ gpu-bench:
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) .venv-gpu .peers build dist .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) .venv-gpu .peers $(MMS) build dist .mypy_cache .ruff_cache .pytest_cache

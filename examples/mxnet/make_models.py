@@ -1,4 +1,4 @@
-"""Make what the scripts in `as_printed` download: two networks, labels and a picture.
+"""Make what the scripts in `original` download: two networks, labels and a picture.
 
     python examples/mxnet/make_models.py FOLDER [--small]
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -160,14 +161,15 @@ def as_of_old(symbol: Any) -> str:
     return json.dumps({"nodes": nodes, "arg_nodes": variables, "heads": heads}, indent=2)
 
 
-def make(folder: Path, *, small: bool = False) -> None:
-    """Make all files in `folder`."""
+def make(folder: Path, *, small: bool = False, names: Collection[str] = tuple(UNITS)) -> None:
+    """Make the files in `folder`, those networks among them that are named."""
     folder.mkdir(parents=True, exist_ok=True)
     kinds = list(drawing.KINDS)
     labels = "".join(f"n{number:08d} {kind}\n" for number, kind in enumerate(kinds))
     (folder / "synset.txt").write_text(labels, encoding="utf-8")
     drawing.save("cat", folder / "cat.jpg", seed=7)
-    for name, units in (SMALL if small else UNITS).items():
+    for name in names:
+        units = (SMALL if small else UNITS)[name]
         symbol = network(units, SMALL_FILTERS if small else FILTERS, len(kinds))
         arguments, auxiliary = parameters(symbol, seed=3)
         fit(symbol, arguments, auxiliary, SMALL_PICTURES if small else PICTURES)

@@ -23,6 +23,14 @@ def show_text(text: str) -> None:
         sys.stderr.flush()
 
 
+def failed(report: str) -> None:
+    """Say what the accelerator could not do, as the original's engine does."""
+    now = time.time()
+    date = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(now))
+    micros = int(now % 1 * 1_000_000)
+    show_text(f"[{date}, {micros:06d}us] [Execution Engine][MXNet][3] Failed - {report}")
+
+
 def upgraded(version: str) -> None:
     """Say that a symbol of an older version was read."""
     show(

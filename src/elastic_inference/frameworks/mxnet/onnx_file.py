@@ -141,13 +141,14 @@ def read(path: str) -> tuple[OnnxGraph, dict[str, Array]]:
     weights: dict[str, Array] = {}
     body = bytearray()
     for number, wire, span in fields(data, graph):
-        found = None
         if number == _GRAPH_WEIGHTS and wire == BYTES:
             found = _weight(whole, data, span, Path(path).parent)
-        if found is None:
-            body += _again(data, number, wire, span)
+            if found is None:
+                body += _whole_tensor(data, span, Path(path).parent)
+            else:
+                weights[found[0]] = found[1]
         else:
-            weights[found[0]] = found[1]
+            body += _again(data, number, wire, span)
     ports = tuple(Port(name, each.dtype.name, each.shape) for name, each in weights.items())
     return _described(head, bytes(body), ports), weights
 
@@ -219,6 +220,20 @@ def _size(data: memoryview, span: Span) -> int:
         if number == 1 and wire == VARINT:
             return inner[0]
     return 0
+
+
+def _whole_tensor(data: memoryview, span: Span, folder: Path) -> bytes:
+    """A tensor that stays in the graph, with its content if that lies elsewhere."""
+    body = bytearray()
+    elsewhere: dict[str, str] = {}
+    for number, wire, inner in fields(data, span):
+        if number == 13 and wire == BYTES:
+            elsewhere.update([_entry(data, inner)])
+        elif number != 14:
+            body += _again(data, number, wire, inner)
+    if elsewhere:
+        body += submessage(9, _external(folder, elsewhere).tobytes())
+    return submessage(_GRAPH_WEIGHTS, bytes(body))
 
 
 @dataclass(slots=True)

@@ -263,5 +263,5 @@ def _read_only(array: Array) -> Array:
 
 def _reported(error: ElasticInferenceError) -> ElasticInferenceError:
     found = translate(error)
-    log.show_text(str(found))
+    log.failed(str(found).partition(": ")[2] or str(found))
     return found
