@@ -80,6 +80,16 @@ def test_requests_one_after_the_other(front: Front) -> None:
     assert answers.count(b"Connection: close") == 1
 
 
+def test_clients_of_http_1_0_are_told_that_the_connection_stays(front: Front) -> None:
+    head = b"GET /v1/models/default HTTP/1.0\r\n"
+    with front.connect() as connection:
+        connection.sendall(head + b"Connection: keep-alive\r\n\r\n" + head + b"\r\n")
+        answers = read_all(connection)
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert answers.count(b"Connection: keep-alive") == 1
+    assert answers.count(b"Connection: close") == 1
+
+
 def test_a_body_is_asked_for_where_a_client_waits(front: Front) -> None:
     with front.connect() as connection:
         connection.sendall(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import cast
 
 from elastic_inference.errors import InvalidRequestError
@@ -34,6 +35,7 @@ PATIENCE = 30.0
 _LINGER = 5.0
 _PIECE = 64 * 1024
 _END = b"\r\n\r\n"
+_KEEPS = b"Connection: keep-alive\r\n"
 
 
 class Site:
@@ -221,7 +223,11 @@ class Connection(asyncio.Protocol):
         self._head = None
         self._has_begun = False
         self._release()
-        self._send(task.result(), is_head=head.method == "HEAD")
+        reply = task.result()
+        # A client of HTTP/1.0 that asks for it does not take it for granted.
+        if not self._closes and head.headers.get(b"connection", b"").lower() == b"keep-alive":
+            reply = replace(reply, extra=reply.extra + _KEEPS)
+        self._send(reply, is_head=head.method == "HEAD")
         if not self._closes:
             self._transport.resume_reading()
             if self._buffer:
