@@ -10,6 +10,7 @@ import pytest
 from elastic_inference.errors import (
     ElasticInferenceError,
     InternalError,
+    InvalidRequestError,
     ModelFormatError,
     NotFoundError,
     UnavailableError,
@@ -179,6 +180,21 @@ def test_a_lost_accelerator_fails_the_version(tmp_path: Path, executions: type[E
     assert [each.is_closed for each in executions.made] == [True]
     with pytest.raises(UnavailableError, match="busy"):
         _load(folder, Preparing(b=UnavailableError("busy")))
+
+
+def test_inputs_that_a_request_leaves_out(tmp_path: Path, executions: type[Execution]) -> None:
+    default = number_field(1, _FLOAT) + submessage(5, np.asarray([3.0], np.float32).tobytes())
+    shape = submessage(2, submessage(2, number_field(1, 1)))
+    signature = _signature() + _entry(1, "scale", _tensor("s:0", _FLOAT, 1))
+    signature += _entry(4, "scale", default + shape)
+    servable = _load(_write(tmp_path, a=signature), Preparing(), warms_up=False)
+    (execution,) = executions.made
+    servable.predict("a", _X, (), None)
+    assert execution.calls[-1]["scale"].tolist() == [3.0]
+    servable.predict("a", {**_X, "scale": np.ones(1, np.float32)}, (), None)
+    assert execution.calls[-1]["scale"].tolist() == [1.0]
+    with pytest.raises(InvalidRequestError, match=r"Missing but required: \{x\}"):
+        servable.predict("a", {}, (), None)
 
 
 def test_other_tags(tmp_path: Path) -> None:

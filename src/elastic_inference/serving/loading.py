@@ -31,6 +31,7 @@ from elastic_inference.protocol.tensors import Array
 from elastic_inference.serving import batching_parameters
 from elastic_inference.serving.batching import Queue, Results, Scheduler
 from elastic_inference.serving.batching_parameters import BatchingParameters
+from elastic_inference.serving.defaults import defaults_of
 from elastic_inference.serving.metrics import Metrics
 from elastic_inference.serving.servable import Entry, SavedModel
 from elastic_inference.serving.warmup import warm_up
@@ -177,6 +178,7 @@ class SavedModelLoader:
     ) -> Entry:
         for tensor in signature.inputs.values():
             carrier_of(tensor.dtype)
+        defaults = defaults_of(signature)
         execution = Execution(plan, self._accelerator, config=self._options.config)
 
         def run(inputs: Mapping[str, Array], outputs: Sequence[str]) -> Results:
@@ -185,7 +187,7 @@ class SavedModelLoader:
         queue = None
         if parameters is not None and self._scheduler is not None and _has_rows(signature):
             queue = self._queue(name, self._scheduler, parameters, execution)
-        return Entry(signature, run, execution.close, queue)
+        return Entry(signature, run, execution.close, queue, defaults)
 
     def _queue(
         self,

@@ -16,6 +16,7 @@ from elastic_inference._version import __version__
 from elastic_inference.errors import (
     ConfigurationError,
     ElasticInferenceError,
+    InternalError,
     NotFoundError,
     UnavailableError,
 )
@@ -93,6 +94,8 @@ def _serve(command: str, options: Options) -> int:
         if number:
             _log.info("%s: no more requests are taken.", signal.Signals(number).name)
         has_ended = server.stop(_GRACE)
+        # It may still be about to say that it started, or that it did not.
+        starter.join(_GRACE)
         if starter.error is not None and not number:
             raise starter.error
         if not has_ended:
@@ -129,6 +132,9 @@ class _Starter(threading.Thread):
             self._server.start()
         except ElasticInferenceError as error:
             self.error = error
+        except Exception as error:  # noqa: BLE001 - told and logged; the process must end
+            _log.exception("The start failed")
+            self.error = InternalError(f"The start failed: {error!r}.")
         finally:
             self._signals.wake()
 

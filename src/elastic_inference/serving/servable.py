@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Entry:
     Attributes:
         run: runs it on inputs that were checked.
         queue: puts its requests together, or None.
+        defaults: values of inputs that requests leave out.
         close: gives up what `run` runs.
     """
 
@@ -48,6 +49,7 @@ class Entry:
     run: Run
     close: Callable[[], None]
     queue: Queue | None = None
+    defaults: Mapping[str, Array] = field(default_factory=dict)
 
     def release(self) -> None:
         """Refuse what waits, and give the signature up."""
@@ -114,7 +116,7 @@ class SavedModel:
                 "Expected prediction signature method_name to be one of "
                 f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {entry.signature.method}"
             )
-        self._check_inputs(signature, entry.signature, inputs)
+        inputs = self._complete(signature, entry, inputs)
         return _run(entry, inputs, _chosen(entry.signature, outputs), deadline)
 
     def classify(
@@ -180,10 +182,13 @@ class SavedModel:
             )
         return entry
 
-    def _check_inputs(self, key: str, signature: Signature, inputs: Mapping[str, Array]) -> None:
+    def _complete(self, key: str, entry: Entry, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """All inputs: those that were sent, which must fit, and defaults of others."""
         carriers = self._carriers[key]
+        if len(inputs) < len(carriers) and entry.defaults:
+            inputs = {**entry.defaults, **inputs}
         if len(inputs) != len(carriers):
-            raise _sizes_differ(set(inputs), set(signature.inputs))
+            raise _sizes_differ(set(inputs), set(carriers))
         for position, (name, array) in enumerate(inputs.items()):
             carrier = carriers.get(name)
             if carrier is None:
@@ -196,6 +201,7 @@ class SavedModel:
                     f"Expects arg[{position}] to be {_spoken(carrier)} but "
                     f"{_spoken(array.dtype)} is provided (input {name!r})"
                 )
+        return inputs
 
 
 def _run(

@@ -77,6 +77,8 @@ class ModelServer:
         """
         options = self._options
         self._manager.reload(self._config)
+        if self._ended.is_set():
+            return
         addresses = []
         if options.port or not options.grpc_socket_path:
             addresses.append(f"{self._host}:{options.port}")
