@@ -145,7 +145,9 @@ def test_versions_change_under_load_without_a_failed_request(
 
         def ask() -> list[int]:
             seen = []
-            while not ended.is_set():
+            is_last = False
+            while not is_last:
+                is_last = ended.is_set()
                 answer = service.predict(ModelSpec("m"), {"x": value})
                 version = answer.spec.version
                 assert version is not None

@@ -188,7 +188,9 @@ def test_versions_switch_under_load_without_a_failed_request(
 
         def ask() -> list[int]:
             seen = []
-            while not ended.is_set():
+            is_last = False
+            while not is_last:
+                is_last = ended.is_set()
                 answer = client.predict(2.0, 4.0)
                 version = int(answer.model_spec.version.value)
                 assert list(answer.outputs["y"].float_val) == [1.0 + version, 2.0 + version]
