@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -208,3 +209,34 @@ def test_feeds_of_other_ranks_are_taken_where_that_was_proved(tmp_path: Path) ->
     assert (one.any_shape, other.any_shape) == (True, False)
     x = np.array([1.0, 2.0], np.float32)
     np.testing.assert_array_equal(_run(one, {"x": x})[0], [2.5, 3.0])
+
+
+def test_a_plan_has_the_files_that_its_tables_read(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from elastic_inference.frameworks.tensorflow.local import LocalSegment
+
+    words = tmp_path / "words.txt"
+    words.write_text("cat\ndog\n")
+    module_ = tf.Module()
+    index = tf.lookup.TextFileIndex
+    module_.table = tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            str(words), tf.string, index.WHOLE_LINE, tf.int64, index.LINE_NUMBER
+        ),
+        -1,
+    )
+    serve = tf.function(
+        lambda words: {"ids": module_.table.lookup(words)},
+        input_signature=[tf.TensorSpec([None], tf.string, name="words")],
+    )
+    tf.saved_model.save(module_, str(tmp_path / "model"), signatures=serve)
+    (plan,) = prepare([Source(tmp_path / "model")])
+    shutil.rmtree(tmp_path / "model")
+    words.unlink()
+    (segment,) = plan.segments
+    local = LocalSegment(plan.folder, segment)
+    given = np.array([b"dog", b"cow", b"cat"], object)
+    found = local.run({segment.inputs[0].port: given})[0]
+    local.close()
+    np.testing.assert_array_equal(found, [1, -1, 0])

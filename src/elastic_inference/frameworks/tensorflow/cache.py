@@ -27,7 +27,7 @@ from elastic_inference.frameworks.tensorflow.signatures import SAVED_MODEL
 from elastic_inference.frameworks.tensorflow.source import Source
 
 # Of the rules by which plans are made: another number makes all anew.
-_RULES = 2
+_RULES = 3
 _PACKAGES = ("tf2onnx", "onnx", "onnxruntime", "numpy")
 _TENSORFLOWS = (
     "tensorflow-cpu",

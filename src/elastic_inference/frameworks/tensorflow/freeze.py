@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from elastic_inference.errors import ElasticInferenceError, ModelFormatError, NotFoundError
+from elastic_inference.frameworks.tensorflow.assets import find_assets, name_assets
 from elastic_inference.frameworks.tensorflow.frozen import (
     Frozen,
     inline,
@@ -33,8 +33,6 @@ from elastic_inference.frameworks.tensorflow.variables import (
 
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _READS = frozenset(["ReadVariableOp", "ResourceGather", "ResourceGatherNd"])
-# Nodes of the graph that stand for the file of an asset.
-Assets = Mapping[str, str]
 
 
 def load(source: Source) -> Frozen:
@@ -85,7 +83,8 @@ def _opened(tf: Any, source: Source) -> Iterator[tuple[Any, Frozen]]:
         meta = v1.saved_model.load(session, list(source.tags), str(source.path))
         inputs, outputs, method = _interface(graph, meta, source)
         definition = graph.as_graph_def(add_shapes=True)
-        assets = _assets(meta, source.path)
+        assets = find_assets(meta, source.path)
+        name_assets(definition, assets)
         yield session, Frozen(definition, inputs, outputs, method, _initializer(meta), assets)
 
 
@@ -163,13 +162,6 @@ def _initializer(meta: Any) -> str:
         if key in meta.collection_def and meta.collection_def[key].node_list.value:
             return node_of(meta.collection_def[key].node_list.value[0])
     return ""
-
-
-def _assets(meta: Any, folder: Path) -> Assets:
-    files = {}
-    for each in meta.asset_file_def:
-        files[node_of(each.tensor_info.name)] = str(folder / "assets" / each.filename)
-    return files
 
 
 def _freeze_function(tf: Any, source: Source, method: str) -> Frozen:

@@ -68,6 +68,7 @@ _SUSPECTS = frozenset(
     ]
 )
 # fmt: on
+_PASSES_ON = frozenset(["Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch"])
 _LOOPS = frozenset(["Enter", "If", "StatelessIf", "StatelessWhile", "Switch", "While"])
 
 
@@ -114,7 +115,8 @@ def _place(graph: Graph, name: str, node: Node, known: frozenset[str]) -> Placed
     if not unknown and not strings and not handle:
         return Placed(Home.ONNX, not kept)
     if handle:
-        return Placed(Home.INSTANCE, False, f"{node.op} uses {handle}" + within)
+        passes = node.op in _PASSES_ON
+        return Placed(Home.INSTANCE, False, "" if passes else f"{node.op} uses {handle}" + within)
     if not kept:
         op = (unknown or strings)[0]
         return Placed(Home.TENSORFLOW, True, f"{op} has no form in ONNX" + within)
@@ -129,7 +131,7 @@ def _has_handle(graph: Graph, name: str, node: Node) -> str:
         return ""
     for tensor in (*graph.inputs[name], *graph.tensors_of(name)):
         if graph.dtype(tensor) == "resource" and not is_array(graph, tensor):
-            return "a table" if "Table" in node.op else "a resource"
+            return "a table" if "Table" in node.op else "a resource of its session"
     return "a variable" if any(map(graph.is_reference, graph.tensors_of(name))) else ""
 
 
@@ -148,9 +150,6 @@ def is_array(graph: Graph, tensor: str) -> bool:
         if op in _PASSES_ON:
             pending.extend(graph.inputs[name])
     return False
-
-
-_PASSES_ON = frozenset(["Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch"])
 
 
 def is_suspect(graph: Graph, nodes: Mapping[str, Any] | list[str]) -> bool:

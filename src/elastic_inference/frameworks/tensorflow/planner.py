@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from elastic_inference.frameworks.tensorflow.anyshape import forget_shapes
+from elastic_inference.frameworks.tensorflow.assets import FOLDER, name_assets
 from elastic_inference.frameworks.tensorflow.convert import ConversionError, convert, prove, write
 from elastic_inference.frameworks.tensorflow.freeze import load
 from elastic_inference.frameworks.tensorflow.graph import Graph
@@ -36,7 +37,6 @@ from elastic_inference.frameworks.tensorflow.source import Source
 from elastic_inference.frameworks.tensorflow.units import Units
 from elastic_inference.protocol.tensors import Array
 
-ASSETS = "assets"
 _PLACES = {
     Home.ONNX: (ACCELERATOR, ONNX),
     Home.TENSORFLOW: (ACCELERATOR, TENSORFLOW),
@@ -183,18 +183,17 @@ class Planner:
         )
 
     def _write_graph(self, graph: Graph, alone: Extract, path: Path) -> None:
-        for node in alone.definition.node:
-            if node.name in graph.frozen.assets:
-                name = Path(graph.frozen.assets[node.name]).name
-                node.attr["value"].tensor.string_val[:] = [
-                    str(self._final / ASSETS / name).encode()
-                ]
+        kept = {
+            node: str(self._final / FOLDER / Path(file).name)
+            for node, file in graph.frozen.assets.items()
+        }
+        name_assets(alone.definition, kept)
         path.write_bytes(alone.definition.SerializeToString())
 
     def _copy_assets(self, assets: Mapping[str, str]) -> None:
         for file in assets.values():
-            (self._folder / ASSETS).mkdir(exist_ok=True)
-            shutil.copyfile(file, self._folder / ASSETS / Path(file).name)
+            (self._folder / FOLDER).mkdir(exist_ok=True)
+            shutil.copyfile(file, self._folder / FOLDER / Path(file).name)
 
 
 def _whole(graph: Graph, name: str) -> Tensor:
