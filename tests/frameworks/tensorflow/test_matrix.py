@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from elastic_inference.client import Accelerator, Address, connect
 from elastic_inference.errors import ElasticInferenceError
+from elastic_inference.frameworks.tensorflow.plan import Plan
 from elastic_inference.frameworks.tensorflow.prepare import prepare
 from elastic_inference.frameworks.tensorflow.source import Source
 from elastic_inference.settings import ClientSettings
@@ -24,7 +26,7 @@ from tests.processes import AcceleratorProcess
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # By dtype: of each element, and of the largest one. Results of other dtypes are equal.
 TOLERANCES: Mapping[str, tuple[float, float]] = {
-    "float32": (1e-4, 1e-5),
+    "float32": (1e-3, 1e-5),
     "float16": (5e-3, 1e-3),
     "bfloat16": (4e-2, 1e-2),
 }
@@ -110,13 +112,19 @@ def _check(key: str, found: Array, expected: Array) -> None:
     np.testing.assert_allclose(one, other, rtol=relative, atol=allowed, err_msg=key)
 
 
+def _runs(plan: Plan, case: Case) -> tuple[str, ...]:
+    """Where the segments run, as far as the case says it."""
+    if "/" in case.runs[0]:
+        return tuple(f"{segment.place}/{segment.engine}" for segment in plan.segments)
+    return tuple(place for place, _ in groupby(segment.place for segment in plan.segments))
+
+
 @pytest.mark.parametrize("name", zoo.CASES)
 @pytest.mark.filterwarnings("ignore:Nothing of this model runs on the accelerator:RuntimeWarning")
 def test_it_gives_what_tensorflow_gives(name: str, models: Path, large: Accelerator) -> None:
     case, path = zoo.CASES[name], zoo.write(name, models)
     trials = [zoo.feeds(name, number) for number in range(_TRIALS)]
     (plan,) = prepare([_source(name, models)])
-    runs = tuple(f"{segment.place}/{segment.engine}" for segment in plan.segments)
     with EIPredictor(**_arguments(case, path), accelerator_id=large) as predictor:
         found = [predictor(feeds) for feeds in trials]
     for answer, expected in zip(found, _in_tensorflow(case, path, trials), strict=True):
@@ -124,7 +132,7 @@ def test_it_gives_what_tensorflow_gives(name: str, models: Path, large: Accelera
         for key in expected:
             _check(key, answer[key], expected[key])
     reasons = [segment.reasons for segment in plan.segments]
-    assert runs == case.runs, reasons
+    assert _runs(plan, case) == case.runs, reasons
 
 
 def test_the_networks_that_everybody_uses_need_no_tensorflow_on_the_instance() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tests.frameworks.tensorflow.zoo_graphs import (
-    TENSORFLOW,
+    ON_ACCELERATOR,
     Array,
     Case,
     Feeds,
@@ -217,9 +217,9 @@ def _images(count: int) -> Callable[[np.random.Generator], Feeds]:
 _FROZEN: Any = {"inputs": {"inputs": "image_tensor:0"}, "outputs": _TENSORS}
 CASES: Mapping[str, Case] = {
     "ssd": Case(_ssd(1), _pictures, slow=True),
-    "ssd_v2": Case(_ssd(2), _pictures, slow=True, runs=(TENSORFLOW,)),
+    "ssd_v2": Case(_ssd(2), _pictures, slow=True, runs=(ON_ACCELERATOR,)),
     "ssd_frozen": Case(_ssd(1, frozen=True), _pictures, slow=True, **_FROZEN),
     "faster_rcnn": Case(_faster_rcnn, _pictures, slow=True, **_FROZEN),
     "nms": Case(_nms, _images(1)),
-    "combined_nms": Case(_combined_nms, _images(2)),
+    "combined_nms": Case(_combined_nms, _images(2), runs=(ON_ACCELERATOR,)),
 }

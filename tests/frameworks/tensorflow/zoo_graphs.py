@@ -15,6 +15,8 @@ Array: TypeAlias = npt.NDArray[Any]
 Feeds: TypeAlias = dict[str, Array]
 ONNX, TENSORFLOW = "accelerator/onnx", "accelerator/tensorflow"
 INSTANCE = "instance/tensorflow"
+# On either engine, in one segment or in several.
+ON_ACCELERATOR, ON_INSTANCE = "accelerator", "instance"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tests.frameworks.tensorflow.zoo_graphs import TENSORFLOW, Array, Case, Feeds, floats, normal
+from tests.frameworks.tensorflow.zoo_graphs import (
+    ON_ACCELERATOR,
+    Array,
+    Case,
+    Feeds,
+    floats,
+    normal,
+)
 
 VIEWS = 4
 
@@ -38,7 +45,11 @@ def _settle(keras: Any, model: Any, side: int) -> None:
     ]
     for each in normalizations:
         each.momentum = 0.0
-    model(floats(np.random.default_rng(7), 4, side, side, 3), training=True)
+    model(floats(np.random.default_rng(7), 8, side, side, 3), training=True)
+    # What hardly varies must not be made large: no two libraries would agree on it.
+    for each in normalizations:
+        variance = each.moving_variance.numpy()
+        each.moving_variance.assign(np.maximum(variance, variance.mean()))
     kernel = model.layers[-1].kernel
     kernel.assign(kernel * 2.0)
 
@@ -157,5 +168,5 @@ CASES: Mapping[str, Case] = {
     "gru": Case(_recurrent("GRU", masked=False), _words),
     "gru_masked": Case(_recurrent("GRU", masked=True), _words),
     "float16": Case(_half("float16"), _half_feeds("float16")),
-    "bfloat16": Case(_half("bfloat16"), _half_feeds("bfloat16"), runs=(TENSORFLOW,)),
+    "bfloat16": Case(_half("bfloat16"), _half_feeds("bfloat16"), runs=(ON_ACCELERATOR,)),
 }

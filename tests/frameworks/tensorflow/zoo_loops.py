@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.frameworks.tensorflow.zoo_graphs import (
-    ONNX,
-    TENSORFLOW,
+    ON_ACCELERATOR,
     Case,
     Feeds,
     control_flow,
@@ -130,10 +129,10 @@ def _rows(generator: np.random.Generator) -> Feeds:
 
 
 CASES: Mapping[str, Case] = {
-    "loop_v1": Case(_graph_loop(1), _rows, runs=(TENSORFLOW,)),
-    "loop_v2": Case(_graph_loop(2), _rows),
-    "loop_function": Case(_function_loop, _rows),
-    "branches": Case(_branches, _rows),
+    "loop_v1": Case(_graph_loop(1), _rows, runs=(ON_ACCELERATOR,)),
+    "loop_v2": Case(_graph_loop(2), _rows, runs=(ON_ACCELERATOR,)),
+    "loop_function": Case(_function_loop, _rows, runs=(ON_ACCELERATOR,)),
+    "branches": Case(_branches, _rows, runs=(ON_ACCELERATOR,)),
     "frozen": Case(
         _frozen,
         lambda generator: {"x": floats(generator, 2, 32, 32, 3)},
@@ -143,6 +142,6 @@ CASES: Mapping[str, Case] = {
     "singular": Case(
         _singular,
         lambda generator: {"x": floats(generator, 2, _SIZE, _SIZE)},
-        runs=(ONNX, TENSORFLOW, ONNX),
+        runs=(ON_ACCELERATOR,),
     ),
 }

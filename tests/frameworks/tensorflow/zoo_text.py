@@ -10,8 +10,9 @@ import numpy as np
 
 from tests.frameworks.tensorflow.zoo_graphs import (
     INSTANCE,
+    ON_ACCELERATOR,
+    ON_INSTANCE,
     ONNX,
-    TENSORFLOW,
     Array,
     Case,
     Feeds,
@@ -193,8 +194,8 @@ CASES: Mapping[str, Case] = {
     "several_regress": Case(
         _several, _examples, signature="regress", model="several", runs=(INSTANCE, ONNX)
     ),
-    "jpeg_v1": Case(_jpeg(1), _files, signature="predict_images", runs=(INSTANCE, ONNX, INSTANCE)),
-    "jpeg_v2": Case(_jpeg(2), _files, signature="predict_images", runs=(INSTANCE, ONNX, INSTANCE)),
-    "string_lookup": Case(_lookup, _animals, runs=(INSTANCE, ONNX)),
-    "ragged": Case(_ragged, _texts, runs=(TENSORFLOW,)),
+    "jpeg_v1": Case(_jpeg(1), _files, signature="predict_images", runs=(INSTANCE, ONNX)),
+    "jpeg_v2": Case(_jpeg(2), _files, signature="predict_images", runs=(INSTANCE, ONNX)),
+    "string_lookup": Case(_lookup, _animals, runs=(ON_INSTANCE, ON_ACCELERATOR)),
+    "ragged": Case(_ragged, _texts, runs=(ON_ACCELERATOR,)),
 }
