@@ -10,7 +10,7 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent / "mxnet"))
 import drawing  # noqa: E402 - from beside this folder
-import make_models  # noqa: E402 - the same
+import make_networks  # noqa: E402 - the same
 
 NAME = "resnet-152"
 SIGNATURE = {
@@ -24,7 +24,7 @@ SIGNATURE = {
 def fill(folder: Path, *, small: bool) -> Path:
     """Put everything that the archive needs into `folder`; a picture to try it with."""
     made = folder.parent / "made"
-    make_models.make(made, small=small, names=(NAME,))
+    make_networks.make(made, small=small, names=(NAME,))
     folder.mkdir()
     for name in (f"{NAME}-symbol.json", f"{NAME}-0000.params", "synset.txt"):
         shutil.copy(made / name, folder / name)

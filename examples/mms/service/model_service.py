@@ -53,7 +53,7 @@ class ModelService:
         """A picture of the model's size for each request; None for what is no picture."""
         name = self.signature["inputs"][0]["data_name"]
         height, width = self.signature["inputs"][0]["data_shape"][2:]
-        pictures = []
+        pictures: list[Any] = []
         for each in request:
             encoded = each.get(name) or each.get("body") or each.get("data")
             try:

@@ -91,6 +91,12 @@ def test_the_last_batch_may_be_left_out() -> None:
         io.NDArrayIter(np.zeros(3), last_batch_handle="other")
     with pytest.raises(ValueError, match="data cannot be None"):
         io.NDArrayIter(None)
+    over = io.NDArrayIter(np.arange(5), batch_size=2, last_batch_handle="roll_over")
+    turns = []
+    for _ in range(2):
+        turns.append([(each.pad, each.data[0].asnumpy().tolist()) for each in over])
+        over.reset()
+    assert turns == [[(0, [0, 1]), (0, [2, 3])], [(1, [4, 0]), (0, [1, 2]), (0, [3, 4])]]
     assert len(list(io.ResizeIter(batches, 5))) == 5
     assert io.NDArrayIter([np.zeros(2), np.ones(2)]).provide_data[1].name == "_1_data"
 

@@ -147,7 +147,9 @@ def test_what_is_being_computed_is_waited_for_when_read() -> None:
     made = expected(future, (2,), np.float32)
     copied = made.copy()
     assert (made.shape, made.dtype) == ((2,), np.float32)
-    future.set_result(np.array([1, 2], np.float32))
+    result = np.array([1, 2], np.float32)
+    result.flags.writeable = False
+    future.set_result(result)
     assert made.asnumpy().tolist() == [1, 2]
     part = made[0:1]
     part[:] = 3

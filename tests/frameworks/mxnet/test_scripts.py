@@ -41,7 +41,7 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("downloads")
     sys.path.insert(0, str(ROOT / "examples" / "mxnet"))
     try:
-        importlib.import_module("make_models").make(folder, small=True)
+        importlib.import_module("make_networks").make(folder, small=True)
     finally:
         sys.path.remove(str(ROOT / "examples" / "mxnet"))
     return folder

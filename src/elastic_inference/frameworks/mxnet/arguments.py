@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elastic_inference.frameworks.mxnet.attributes import Attributes, to_text
-from elastic_inference.frameworks.mxnet.errors import type_error
+from elastic_inference.frameworks.mxnet.errors import mxnet_error, type_error
 from elastic_inference.frameworks.mxnet.table import Operator
 
 
@@ -95,7 +95,12 @@ def _by_name(
     }
     for name, value in named.items():
         if name not in names:
-            raise type_error(f"{operator.name}() has no input {name!r}; it has {list(names)}")
+            listed = "".join(f"\n\t[{at}]{each}" for at, each in enumerate(names))
+            raise mxnet_error(
+                "nnvm/src/core/symbolic.cc:90",
+                f"Symbol.ComposeKeyword argument name {name} not found.\n"
+                f"Candidate arguments:{listed}",
+            )
         if name in found:
             raise type_error(f"{operator.name}() got multiple values for input {name!r}")
         found[name] = value

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from elastic_inference.frameworks.mxnet.errors import MXNetError
+from elastic_inference.frameworks.mxnet.errors import MXNetError, NotImplementedForSymbol
 
 mx_real_t = np.float32
 string_types = (str,)
@@ -25,6 +25,7 @@ def check_call(result: Any) -> None:
 
 __all__ = [
     "MXNetError",
+    "NotImplementedForSymbol",
     "check_call",
     "integer_types",
     "mx_real_t",

@@ -33,6 +33,10 @@ class MXNetError(ElasticInferenceError, RuntimeError):
         return type(self), (self.message,)
 
 
+class NotImplementedForSymbol(MXNetError):  # noqa: N818 - MXNet's name
+    """What arrays do and symbols do not."""
+
+
 class NoAcceleratorError(MXNetError):
     """No accelerator is attached to this process."""
 

@@ -12,7 +12,6 @@ import numpy as np
 from elastic_inference.frameworks.mxnet import inferring, queue
 from elastic_inference.frameworks.mxnet.context import Context
 from elastic_inference.frameworks.mxnet.errors import (
-    assertion_error,
     inference_only,
     mxnet_error,
     no_gpu,
@@ -307,10 +306,12 @@ def _resized(
             "is intended, set partial_shaping=True to suppress this warning."
         )
     if int(np.prod(shape)) > old.size and not allow_up_sizing:
-        raise assertion_error(
-            f"New shape of arg:{name} larger than original. First making a big executor and then "
-            "down sizing it is more efficient than the reverse. If you really want to up size, "
-            "set allow_up_sizing=True to enable allocation of new arrays."
+        raise mxnet_error(
+            "src/executor/graph_executor.cc:929",
+            f"Check failed: allow_up_sizing: New shape of arg: {name} is larger than original. "
+            "First making a big executor and then down sizing it is more efficient than the "
+            "reverse. If you really want to up size, set allow_up_sizing=True to enable "
+            "allocation of new arrays.",
         )
     return wrap(np.zeros(tuple(shape), old.dtype), old.context)
 

@@ -125,7 +125,6 @@ def variables(
     """
     listed = "".join(f"{name}: {shape}\n" for name, shape in known.items())
     try:
-        _by_name(graph, (), known, "InferShape")
         inferred = infer_shapes(graph, known)
         dtypes = infer_types(graph, {name: dtype_of(kind) for name, kind in kinds.items()})
     except MXNetError as error:

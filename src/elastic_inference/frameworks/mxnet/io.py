@@ -152,7 +152,8 @@ class NDArrayIter(DataIter):
 
     def _described(self, source: list[tuple[str, Array]]) -> list[DataDesc]:
         return [
-            DataDesc(name, (self.batch_size, *each.shape[1:]), each.dtype) for name, each in source
+            DataDesc(name, (self.batch_size, *each.shape[1:]), each.dtype.type)
+            for name, each in source
         ]
 
     def hard_reset(self) -> None:
@@ -162,15 +163,17 @@ class NDArrayIter(DataIter):
     def reset(self) -> None:
         if self.shuffle:
             np.random.default_rng().shuffle(self._order)
-        left_over = self.last_batch_handle == "roll_over" and self.cursor > self.num_data
-        self.cursor = (
-            -self.batch_size + (self.cursor % self.num_data) % self.batch_size
-            if left_over
-            else -self.batch_size
-        )
+        left_over = self.num_data - self.cursor
+        if self.last_batch_handle == "roll_over" and 0 < left_over < self.batch_size:
+            # These rows come first the next time.
+            self.cursor = -left_over - self.batch_size
+        else:
+            self.cursor = -self.batch_size
 
     def iter_next(self) -> bool:
         self.cursor += self.batch_size
+        if self.last_batch_handle == "roll_over":
+            return self.cursor + self.batch_size <= self.num_data
         return self.cursor < self.num_data
 
     def getdata(self) -> list[NDArray]:

@@ -185,7 +185,7 @@ class Module(BaseModule):
         if sorted(each.name for each in data) != sorted(self._data_names):
             raise value_error(
                 f"Data provided by data_shapes don't match names specified by data_names "
-                f"({[tuple(each) for each in data]} vs. {self._data_names})"
+                f"({data} vs. {self._data_names})"
             )
         arguments = set(self._symbol.list_arguments())
         given = [*data, *(each for each in labels or [] if each.name in arguments)]

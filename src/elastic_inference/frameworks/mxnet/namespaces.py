@@ -123,16 +123,18 @@ def _symbol_of_two(both: str, scalar: str, swapped: str) -> _Call:
 
 
 def _zeros(shape: Any, dtype: Any = None, **keywords: Any) -> Symbol:
-    return compose("_zeros", "zeros", (), {"shape": shape, "dtype": dtype or "float32", **keywords})
+    return compose(
+        "_zeros", "_zeros", (), {"shape": shape, "dtype": dtype or "float32", **keywords}
+    )
 
 
 def _ones(shape: Any, dtype: Any = None, **keywords: Any) -> Symbol:
-    return compose("_ones", "ones", (), {"shape": shape, "dtype": dtype or "float32", **keywords})
+    return compose("_ones", "_ones", (), {"shape": shape, "dtype": dtype or "float32", **keywords})
 
 
 def _full(shape: Any, val: float, dtype: Any = None, **keywords: Any) -> Symbol:
     settings = {"shape": shape, "value": val, "dtype": dtype or "float32", **keywords}
-    return compose("_full", "full", (), settings)
+    return compose("_full", "_full", (), settings)
 
 
 def _arange(
@@ -141,7 +143,7 @@ def _arange(
     dtype = keywords.pop("dtype", None) or "float32"
     keywords.pop("infer_range", None)
     settings = {"start": start, "stop": stop, "step": step, "repeat": repeat, "dtype": dtype}
-    return compose("_arange", "arange", (), {**settings, **keywords})
+    return compose("_arange", "_arange", (), {**settings, **keywords})
 
 
 _TWO: dict[str, _Call] = {

@@ -42,7 +42,9 @@ def _operate(left: NDArray, right: Any, function: Callable[..., Any], *, swapped
         try:
             found = function(second, first) if swapped else function(first, second)
         except ValueError as error:
-            raise value_error(str(error)) from error
+            raise mxnet_error(
+                "src/operator/tensor/./elemwise_binary_broadcast_op.h:67", str(error)
+            ) from error
     return wrap(np.asarray(found).astype(first.dtype, copy=False), left.context)
 
 

@@ -13,6 +13,7 @@ from elastic_inference.frameworks.mxnet import arguments, inferring, log, table
 from elastic_inference.frameworks.mxnet.attributes import to_text
 from elastic_inference.frameworks.mxnet.context import Context, current_context
 from elastic_inference.frameworks.mxnet.errors import (
+    NotImplementedForSymbol,
     index_error,
     mxnet_error,
     type_error,
@@ -28,6 +29,9 @@ _NUMBERS = {
     "float32": 0, "float64": 1, "float16": 2, "uint8": 3, "int32": 4, "int8": 5, "int64": 6,
     "bool": 7, "int16": 8,
 }  # fmt: skip
+
+# What the auxiliary states of a normalisation are before training.
+_FIRST = {"moving_mean": '["zero", {}]', "moving_var": '["one", {}]'}
 
 
 def _binary(both: str, scalar: str, number_is: str = "right") -> Callable[..., Symbol]:
@@ -203,7 +207,10 @@ class Symbol:
         return id(self) >> 4
 
     def __bool__(self) -> bool:
-        raise _not_for_symbols("__bool__")
+        raise NotImplementedForSymbol(
+            'Function __bool__ (namely operator "bool") is not implemented for Symbol and only '
+            "available in NDArray."
+        )
 
     def __getattr__(self, name: str) -> Any:
         # Methods that are operators: x.reshape((0, -1)) is sym.reshape(x, (0, -1)).
@@ -408,7 +415,8 @@ def compose(name: str, hint: str, given: Sequence[Any], keywords: Mapping[str, A
     for each in call.names:
         found = call.inputs.get(each)
         if found is None:
-            node.inputs.append((Node(VARIABLE, f"{node_name}_{each}", _inherited(node)), 0))
+            attributes = _inherited(node, each)
+            node.inputs.append((Node(VARIABLE, f"{node_name}_{each}", attributes), 0))
         elif len(found) == 1:
             node.inputs.append(found.graph.heads[0])
         else:
@@ -452,13 +460,10 @@ def _heads(graph: Graph) -> list[Node]:
     return list(dict.fromkeys(node for node, _ in graph.heads))
 
 
-def _inherited(node: Node) -> dict[str, str]:
-    """What a variable that comes with a node takes over from it."""
-    return {
-        key: value
-        for key, value in node.attributes.items()
-        if key.startswith("__") and key.endswith("__")
-    }
+def _inherited(node: Node, name: str) -> dict[str, str]:
+    """What a variable that comes with a node has: the node's own attributes, as in MXNet."""
+    begin = _FIRST.get(name) if node.operator == "BatchNorm" else None
+    return dict(node.attributes) | ({"__init__": begin} if begin else {})
 
 
 def _replaced(graph: Graph, replacements: Mapping[str, Symbol]) -> Graph:
@@ -501,12 +506,6 @@ def _without_casts(graph: Graph) -> Graph:
                 node.operator, node.name, dict(node.attributes), inputs, node.subgraphs
             )
     return Graph([now(head) for head in graph.heads])
-
-
-def _not_for_symbols(function: str) -> Exception:
-    return type_error(
-        f"Function {function} is not implemented for Symbol and only available in NDArray."
-    )
 
 
 __all__ = ["Group", "Symbol", "Variable", "fromjson", "load", "load_json", "var"]

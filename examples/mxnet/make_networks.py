@@ -1,6 +1,6 @@
 """Make what the scripts in `original` download: two networks, labels and a picture.
 
-    python examples/mxnet/make_models.py FOLDER [--small]
+    python examples/mxnet/make_networks.py FOLDER [--small]
 
 The networks are ResNet-50 and ResNet-152 in the form in which MXNet's own were published. Their
 last layer is fitted to drawn pictures of ten kinds, so that what they say is right; the layers
