@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import connections, handovers, loads, parsers, rpcs, serving
+from tests.fuzz import connections, handovers, loads, mxnet, parsers, rpcs, serving
 from tests.fuzz.accelerator import Accelerator
 from tests.fuzz.connections import OnAccelerator
 from tests.fuzz.target import Target
@@ -20,6 +20,8 @@ PARSERS: dict[str, type[Target]] = {
         rpcs.Headers,
         loads.ModelFiles,
         handovers.Handovers,
+        mxnet.Params,
+        mxnet.Symbols,
         serving.ServingMessages,
         serving.ServingJson,
     )

@@ -83,13 +83,13 @@ def infer_types(
 
     def begin(node: Node) -> np.dtype[Any] | None:
         given = known.get(node.name)
-        if given is not None:
-            return np.dtype(given)
         own = node.attributes.get("__dtype__")
-        if own is None:
-            return None
-        read: np.dtype[Any] | None = _read(node, "__dtype__", own, _read_dtype)
-        return read
+        found: np.dtype[Any] | None = None
+        if given is not None:
+            found = np.dtype(given)
+        elif own is not None:
+            found = _read(node, "__dtype__", own, _read_dtype)
+        return found
 
     def visit(node: Node, found: Operator, inputs: list[Any], outputs: list[Any]) -> None:
         found.types(Types(table.parsed(node), inputs, outputs, where(node)))

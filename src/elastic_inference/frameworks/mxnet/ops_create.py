@@ -23,6 +23,11 @@ from elastic_inference.frameworks.mxnet.table import operator
 from elastic_inference.protocol.tensors import Array
 
 
+# Larger arrays of one number are made where they are used.
+_SMALL = 1024
+_LARGEST = 1 << 28
+
+
 def _cast_types(t: Types) -> None:
     t.give(t.a.dtype)
 
@@ -83,7 +88,20 @@ def _given_shape(s: Shapes) -> None:
 
 
 def _filled(value: Callable[[Attributes], float]) -> Callable[[Emit], str]:
-    return lambda e: e.constant(np.full(e.out_shape, value(e.a)), e.out_dtypes[0])
+    def write(e: Emit) -> str:
+        if product(e.out_shape) <= _SMALL:
+            return e.constant(np.full(e.out_shape, value(e.a)), e.out_dtypes[0])
+        return e.expand(e.constant(value(e.a), e.out_dtypes[0]), e.out_shape)
+
+    return write
+
+
+def _bounded(e: Emit) -> int:
+    """How many elements a constant has."""
+    count = product(e.out_shape)
+    if count > _LARGEST:
+        raise e.refuse(f"a constant of {count} elements is too large")
+    return count
 
 
 _PLACE = declare(ctx=text(""))
@@ -133,6 +151,7 @@ def _arange_shape(s: Shapes) -> None:
 
 @operator("_arange", inputs=(), parameters=_RANGE, shapes=_arange_shape, types=_given_type)
 def _arange(e: Emit) -> str:
+    _bounded(e)
     if e.a.infer_range and e.a.stop is None:
         # As long as what it is used with.
         numbers = e.a.start + e.a.step * (np.arange(product(e.out_shape)) // e.a.repeat)
@@ -152,6 +171,7 @@ def _arange(e: Emit) -> str:
     types=_given_type,
 )  # fmt: skip
 def _linspace(e: Emit) -> str:
+    _bounded(e)
     made = np.linspace(e.a.start, e.a.stop, e.a.num, e.a.endpoint)
     return e.constant(made, e.out_dtypes[0])
 
@@ -164,7 +184,9 @@ def _linspace(e: Emit) -> str:
     types=_given_type,
 )
 def _eye(e: Emit) -> str:
-    return e.constant(np.eye(*e.out_shape, k=e.a.k), e.out_dtypes[0])
+    _bounded(e)
+    rows, columns = e.out_shape
+    return e.constant(np.eye(rows, columns, k=e.a.k), e.out_dtypes[0])
 
 
 def _arange_like_shape(s: Shapes) -> None:
@@ -181,7 +203,7 @@ def _arange_like_shape(s: Shapes) -> None:
     shapes=_arange_like_shape,
 )
 def _arange_like(e: Emit) -> str:
-    places = np.arange(product(e.out_shape)) // e.a.repeat
+    places = np.arange(_bounded(e)) // e.a.repeat
     return e.constant((e.a.start + e.a.step * places).reshape(e.out_shape))
 
 
@@ -192,6 +214,7 @@ def _arange_like(e: Emit) -> str:
     types=lambda t: t.give(np.int64),
 )
 def _index_array(e: Emit) -> str:
+    _bounded(e)
     places: list[Any] = list(np.indices(e.shape))
     axes = range(e.rank) if e.a.axes is None else e.a.axes
     return e.constant(np.stack([places[axis] for axis in axes], -1), np.int64)

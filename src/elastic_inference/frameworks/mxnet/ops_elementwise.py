@@ -32,7 +32,8 @@ _CHAINS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("softsign",): ("Softsign",),
     ("negative",): ("Neg",),
     ("abs",): ("Abs",),
-    ("sign", "_contrib_sign_ste"): ("Sign",),
+    ("sign",): ("Sign",),
+    ("_contrib_sign_ste",): ("Sign",),
     ("ceil",): ("Ceil",),
     ("floor",): ("Floor",),
     ("erf",): ("Erf",),
@@ -54,11 +55,13 @@ _CHAINS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("arccosh",): ("Acosh",),
     ("arctanh",): ("Atanh",),
     # What training alone needs does nothing here.
-    (
-        "_copy", "identity", "BlockGrad", "stop_gradient", "make_loss", "_copyto",
-        "_contrib_gradientmultiplier", "cast_storage", "_CrossDeviceCopy",
-        "IdentityAttachKLSparseReg",
-    ): (),
+    ("_copy", "identity"): (),
+    ("BlockGrad", "stop_gradient", "_sparse_stop_gradient"): (),
+    ("make_loss",): (),
+    ("_copyto", "_npi_copyto"): (),
+    ("cast_storage",): (),
+    ("_CrossDeviceCopy",): (),
+    ("IdentityAttachKLSparseReg",): (),
 }  # fmt: skip
 
 
@@ -87,7 +90,8 @@ def _make_loss(e: Emit) -> str:
     return e.x
 
 
-@_simple("round", "_contrib_round_ste")
+@_simple("_contrib_round_ste")
+@_simple("round")
 def _round(e: Emit) -> str:
     """Halves go away from zero."""
     whole = e.add("Floor", e.add("Add", e.add("Abs", e.x), e.constant(0.5)))
@@ -340,6 +344,13 @@ _SCALAR: dict[tuple[str, ...], tuple[str, bool]] = {
     ("_scatter_plus_scalar",): ("add", False),
     ("_scatter_minus_scalar",): ("sub", False),
 }
+
+
+operator(
+    "_contrib_gradientmultiplier",
+    parameters=declare(scalar=number(1.0), is_int=boolean(True)),
+    shapes=like_first,
+)(_chain(()))
 
 
 def _of_two(compute: _Binary) -> Callable[[Emit], str]:

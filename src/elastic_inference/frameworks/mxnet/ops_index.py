@@ -55,10 +55,16 @@ _EMBEDDING = declare(
 
 
 @operator(
+    "_contrib_SparseEmbedding",
+    inputs=("data", "weight"),
+    parameters=_EMBEDDING,
+    shapes=_embedding_shapes,
+    types=_embedding_types,
+)
+@operator(
     "Embedding",
     "_npx_embedding",
     "_sparse_Embedding",
-    "_contrib_SparseEmbedding",
     inputs=("data", "weight"),
     parameters=_EMBEDDING,
     shapes=_embedding_shapes,

@@ -50,6 +50,8 @@ def _fully_connected_shapes(s: Shapes) -> None:
 
 @operator(
     "FullyConnected",
+    "_npx_fully_connected",
+    "_sparse_FullyConnected",
     inputs=_weight_and_bias,
     parameters=declare(num_hidden=integer(), no_bias=boolean(False), flatten=boolean(True)),
     shapes=_fully_connected_shapes,
@@ -134,8 +136,11 @@ def convolution_shapes(s: Shapes) -> None:
 
 
 @operator(
+    "Convolution_v1", inputs=_weight_and_bias, parameters=CONVOLUTION, shapes=convolution_shapes
+)
+@operator(
     "Convolution",
-    "Convolution_v1",
+    "_npx_convolution",
     inputs=_weight_and_bias,
     parameters=CONVOLUTION,
     shapes=convolution_shapes,

@@ -60,6 +60,7 @@ BATCH_NORM = declare(
 
 @operator(
     "BatchNorm",
+    "_npx_batch_norm",
     inputs=("data", "gamma", "beta", "moving_mean", "moving_var"),
     auxiliary=("moving_mean", "moving_var"),
     parameters=BATCH_NORM,

@@ -23,6 +23,7 @@ from elastic_inference.frameworks.mxnet.table import operator
 
 @operator(
     "Activation",
+    "_npx_activation",
     parameters=declare(
         act_type=choice(("log_sigmoid", "mish", "relu", "sigmoid", "softrelu", "softsign", "tanh"))
     ),

@@ -85,7 +85,8 @@ def _pooling_shapes(s: Shapes) -> None:
     s.give(to_channels_last(shape) if last else shape)
 
 
-@operator("Pooling", "Pooling_v1", "_npx_pooling", parameters=_POOLING, shapes=_pooling_shapes)
+@operator("Pooling_v1", parameters=_POOLING, shapes=_pooling_shapes)
+@operator("Pooling", "_npx_pooling", parameters=_POOLING, shapes=_pooling_shapes)
 def _pooling(e: Emit) -> str:
     last = channels_last(e.a)
     sizes = to_channels_first(e.shape) if last else e.shape
@@ -199,6 +200,9 @@ def _adaptive_pooling(e: Emit) -> str:
     return e.add("MatMul", e.add("MatMul", e.constant(rows), e.x), e.constant(columns.T))
 
 
+_LARGEST_SIDE = 1 << 14
+
+
 def _adaptive_size(a: Attributes) -> tuple[int, int]:
     size = a.output_size or (1,)
     return int(size[0]), int(size[-1])
@@ -207,6 +211,8 @@ def _adaptive_size(a: Attributes) -> tuple[int, int]:
 def _adaptive_shapes(s: Shapes) -> None:
     data = s.inputs[0]
     if data is not None:
+        if len(data) != 4 or max(_adaptive_size(s.a)) > _LARGEST_SIDE:
+            raise s.refuse("output_size is too large, or the data are no pictures")
         s.give((*data[:2], *_adaptive_size(s.a)))
 
 

@@ -18,6 +18,7 @@ from elastic_inference.frameworks.mxnet.table import operator
 
 _GATES = {"rnn_relu": 1, "rnn_tanh": 1, "lstm": 4, "gru": 3}
 # The order of ONNX's gates among MXNet's: input, output, forget, cell; update, reset, hidden.
+_MOST_LAYERS = 1024
 _ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 
 
@@ -51,8 +52,8 @@ def _rnn_shapes(s: Shapes) -> None:
     a, data = s.a, s.inputs[0]
     if a.projection_size is not None:
         raise s.refuse("projection_size is not supported")
-    if a.num_layers < 1 or a.state_size < 1:
-        raise s.refuse("num_layers and state_size must be at least 1")
+    if not 1 <= a.num_layers <= _MOST_LAYERS or a.state_size < 1:
+        raise s.refuse("num_layers and state_size must be at least 1, and not too large")
     if data is None:
         return
     if len(data) != 3:

@@ -246,10 +246,16 @@ def _concat_shapes(s: Shapes) -> None:
 
 
 @operator(
+    "_rnn_param_concat",
+    "_npi_rnn_param_concat",
+    variadic="num_args",
+    parameters=declare(num_args=integer(0), dim=integer(1)),
+    shapes=_concat_shapes,
+)
+@operator(
     "Concat",
     "concat",
     "_sparse_concat",
-    "_rnn_param_concat",
     variadic="num_args",
     parameters=declare(num_args=integer(0), dim=integer(1)),
     shapes=_concat_shapes,

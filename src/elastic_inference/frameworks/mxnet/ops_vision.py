@@ -400,6 +400,7 @@ def _with_bias(e: Emit, x: str, index: int) -> str:
     return e.add("Add", x, e.reshape(e.inputs[index], (1, e.a.num_filter, 1, 1)))
 
 
+_MOST_ACROSS = 65
 _CORRELATION = declare(
     kernel_size=integer(1),
     max_displacement=integer(1),
@@ -421,7 +422,11 @@ def _correlation_shapes(s: Shapes) -> None:
     s.expect(0, data)
     s.expect(1, data)
     if data is not None:
+        if s.a.stride1 < 1 or s.a.stride2 < 1:
+            raise s.refuse("strides must be at least 1")
         sizes, across = _correlation_sizes(s.a, data[2:])
+        if not 0 < across <= _MOST_ACROSS:
+            raise s.refuse(f"{across} displacements in each direction are too many")
         s.give((data[0], across * across, *sizes))
 
 

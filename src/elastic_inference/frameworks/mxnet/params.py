@@ -32,6 +32,8 @@ _CPU = (1, 0)
 _NUMBERS = {name: number for number, name in DTYPES.items()}
 _MAX_RANK = 32
 _MAX_NAME = 1 << 16
+# numpy refuses shapes of more, even where a size is 0.
+_MOST_ELEMENTS = 1 << 58
 # A sparse array becomes a dense one, which may be so much larger than its file.
 _LARGEST_GROWTH, _ALWAYS_ALLOWED = 64, 64 << 20
 
@@ -274,7 +276,7 @@ def _product(shape: Sequence[int]) -> int:
     """How many elements there are, or -1 for an impossible number."""
     count = 1
     for size in shape:
-        if size < 0:
-            return -1
-        count *= size
-    return count
+        count *= max(size, 1)
+    if min(shape, default=0) < 0 or count > _MOST_ELEMENTS:
+        return -1
+    return 0 if 0 in shape else count

@@ -194,9 +194,19 @@ def _entry(given: Any, nodes: Sequence[Node]) -> Entry:
     if not 0 <= node < len(nodes):
         raise _WrongError(f"an input or a head refers to the node {node}, which is not before it")
     source = nodes[node]
-    if not 0 <= index < (1 if source.is_variable else _MAX_OUTPUTS):
+    if not 0 <= index <= (0 if source.is_variable else _last_output(source, index)):
         raise _WrongError(f"the node {source.name!r} has no output {index}")
     return source, index
+
+
+def _last_output(node: Node, wanted: int) -> int:
+    """The number of the last output; of an unknown operator any may be meant."""
+    if wanted == 0:
+        return 0
+    try:
+        return _outputs(node) - 1 if table.find(node.operator) else _MAX_OUTPUTS
+    except ElasticInferenceError as error:
+        raise _WrongError(str(error)) from None
 
 
 def _hide(node: Node) -> None:

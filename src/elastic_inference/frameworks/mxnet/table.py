@@ -44,6 +44,8 @@ _MODULES = (
     "ops_regions",
     "ops_proposals",
 )
+_SOURCE = "src/executor/graph_executor.cc:1"
+_MAX_INPUTS = _MAX_OUTPUTS = 1 << 16
 _operators: dict[str, Operator] = {}
 _loading = threading.Lock()
 _loaded: list[str] = []
@@ -86,6 +88,8 @@ class Operator:
         """Names of the inputs; `count` of them where the operator is variadic."""
         if self.variadic and isinstance(self.inputs, tuple):
             given = count if count is not None else getattr(values, self.variadic) or 0
+            if given > _MAX_INPUTS:
+                raise mxnet_error(_SOURCE, f"{self.name} cannot have {given} inputs")
             return tuple(f"arg{index}" for index in range(given))
         return self.inputs if isinstance(self.inputs, tuple) else self.inputs(values)
 
@@ -152,7 +156,15 @@ def _counted(count: int | Callable[[Attributes], int]) -> Callable[[Attributes],
     if isinstance(count, int):
         fixed = count
         return lambda _: fixed
-    return count
+    computed = count
+
+    def bounded(values: Attributes) -> int:
+        found = computed(values)
+        if not 0 < found <= _MAX_OUTPUTS:
+            raise mxnet_error(_SOURCE, f"An operator cannot have {found} outputs")
+        return found
+
+    return bounded
 
 
 def operators() -> Mapping[str, Operator]:
@@ -211,7 +223,7 @@ def auxiliary_inputs(node: Node) -> Sequence[int]:
 def unsupported(node: Node, why: str) -> MXNetError:
     """The error for a node that cannot be run."""
     return mxnet_error(
-        "src/executor/graph_executor.cc:1",
+        _SOURCE,
         f"Operator {node.operator} (node {node.name!r}) cannot be run: {why}.",
     )
 
