@@ -146,7 +146,7 @@ class Limits:
         "EI_LOAD_WAIT", 120.0, parse_duration, "longest wait for another load of the same model"
     )
     run_timeout: float = _setting(
-        "EI_RUN_TIMEOUT", 600.0, parse_duration, "longest run of a graph in TensorFlow"
+        "EI_RUN_TIMEOUT", 120.0, parse_duration, "longest run of a graph in TensorFlow"
     )
     drain_timeout: float = _setting(
         "EI_DRAIN_TIMEOUT", 30.0, parse_duration, "time for running requests after SIGTERM"

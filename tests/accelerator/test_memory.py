@@ -250,9 +250,6 @@ class Model:
     def skip(self) -> None:
         self.unfinished = False
 
-    def cancel(self) -> None:
-        pass
-
     def close(self) -> None:
         self.meter.value = 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,60 +12,29 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from elastic_inference.client import Accelerator, Address, connect
-from elastic_inference.client.model import Model
+from elastic_inference.client import Accelerator
 from elastic_inference.errors import (
     AcceleratorOutOfMemoryError,
     InvalidRequestError,
     ModelFormatError,
 )
-from elastic_inference.settings import ClientSettings
+from tests.accelerator.tensorflow_graphs import (
+    FLOATS,
+    Build,
+    Y,
+    connected,
+    graph,
+    identity,
+    interface,
+    load,
+    process,
+    target,
+)
 from tests.processes import AcceleratorProcess
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.slow
-
-Build = Callable[[Any, Any], None]
-_FLOATS = {"name": "x", "tensor": "x:0", "dtype": "float32", "shape": None}
-_Y = {"name": "y", "tensor": "y:0", "dtype": "float32", "shape": None}
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AcceleratorProcess]:
-    made = AcceleratorProcess(tmp_path_factory.mktemp("tf", numbered=False), memory_bytes=2 << 30)
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def target(process: AcceleratorProcess) -> Iterator[Accelerator]:
-    address = Address(socket_path=str(process.config.data_socket))
-    with connect(settings=ClientSettings(), address=address, token=process.token()) as made:
-        yield made
-
-
-def graph(build: Build) -> Any:
-    import tensorflow as tf
-
-    with tf.Graph().as_default() as made:
-        build(tf, tf.compat.v1)
-    return made.as_graph_def()
-
-
-def interface(
-    inputs: list[dict[str, Any]], outputs: list[dict[str, Any]], initializer: str = ""
-) -> bytes:
-    return json.dumps({"inputs": inputs, "outputs": outputs, "initializer": initializer}).encode()
-
-
-def load(target: Accelerator, definition: Any, described: bytes | None = None) -> Model:
-    raw = definition if isinstance(definition, bytes) else definition.SerializeToString()
-    return target.load({"graph.pb": raw, "interface.json": described or interface([_FLOATS], [_Y])})
-
-
-def identity(tf: Any, v1: Any) -> None:
-    tf.identity(v1.placeholder(tf.float32, name="x"), name="y")
-
+__all__ = ["process", "target"]  # fixtures
 
 # What runs
 
@@ -260,7 +229,7 @@ def test_an_operator_named_as_a_function_is(target: Accelerator) -> None:
     definition = graph(_read_file)
     function = definition.library.function.add()
     function.signature.name = "ReadFile"
-    with pytest.raises(ModelFormatError):
+    with pytest.raises(ModelFormatError, match="'ReadFile' is named as an operator is"):
         load(target, definition)
 
 
@@ -293,17 +262,17 @@ def test_other_machines_devices_are_nobody_s(target: Accelerator) -> None:
         (b"{}", "must be lists"),
         (b"[" * 100_000, "malformed"),
         (b'{"inputs": [3], "outputs": []}', "no object"),
-        (interface([_FLOATS, _FLOATS], [_Y]), "stands twice"),
-        (interface([{**_FLOATS, "dtype": "resource"}], [_Y]), "cannot be passed"),
-        (interface([{**_FLOATS, "shape": [-2]}], [_Y]), "a size is not valid"),
-        (interface([{**_FLOATS, "shape": [1] * 1000}], [_Y]), "no list of sizes"),
-        (interface([{**_FLOATS, "name": "x" * 5000}], [_Y]), "too long"),
-        (interface([_FLOATS] * 5000, [_Y]), "at most 4096"),
-        (interface([_FLOATS], [{**_Y, "tensor": "z:0"}]), "no tensor 'z:0'"),
-        (interface([_FLOATS], [{**_Y, "tensor": "y:7"}]), "no tensor 'y:7'"),
-        (interface([_FLOATS], [{**_Y, "tensor": "y"}]), "no tensor 'y'"),
-        (interface([_FLOATS], [{**_Y, "dtype": "int32"}]), "is of type float32, not int32"),
-        (interface([_FLOATS], [_Y], "nothing"), "TensorFlow refuses"),
+        (interface([FLOATS, FLOATS], [Y]), "stands twice"),
+        (interface([{**FLOATS, "dtype": "resource"}], [Y]), "cannot be passed"),
+        (interface([{**FLOATS, "shape": [-2]}], [Y]), "a size is not valid"),
+        (interface([{**FLOATS, "shape": [1] * 1000}], [Y]), "no list of sizes"),
+        (interface([{**FLOATS, "name": "x" * 5000}], [Y]), "too long"),
+        (interface([FLOATS] * 5000, [Y]), "at most 4096"),
+        (interface([FLOATS], [{**Y, "tensor": "z:0"}]), "no tensor 'z:0'"),
+        (interface([FLOATS], [{**Y, "tensor": "y:7"}]), "no tensor 'y:7'"),
+        (interface([FLOATS], [{**Y, "tensor": "y"}]), "no tensor 'y'"),
+        (interface([FLOATS], [{**Y, "dtype": "int32"}]), "is of type float32, not int32"),
+        (interface([FLOATS], [Y], "nothing"), "TensorFlow refuses"),
         (b'{"inputs": [], "outputs": []}' + b" " * (1 << 20), "larger than 1 MiB"),
     ],
 )
@@ -327,11 +296,15 @@ def test_graphs_that_are_wrong(target: Accelerator) -> None:
 
 def test_one_that_leaves_no_room(start_accelerator: Callable[..., AcceleratorProcess]) -> None:
     process = start_accelerator(memory_bytes=96 << 20)
-    address = Address(socket_path=str(process.config.data_socket))
-    with connect(settings=ClientSettings(), address=address, token=process.token()) as small:
-        with pytest.raises(AcceleratorOutOfMemoryError, match="larger accelerator"):
+    with connected(process) as small:
+        with pytest.raises(AcceleratorOutOfMemoryError) as caught:
             load(small, graph(identity))
-        assert small.info()["pid"] == process.pid
+        assert "whose libraries take 208 MB of 96 MB" in str(caught.value)
+        assert "larger accelerator" in str(caught.value)
+        info = small.info()
+        assert info["pid"] == process.pid
+        # It was refused before anything was loaded.
+        assert info["memory"]["used"] < 32 << 20
 
 
 def test_the_fixture_leaves_nothing(process: AcceleratorProcess, target: Accelerator) -> None:

@@ -137,13 +137,6 @@ class Entry:
         self._closing = True
         self._finish()
 
-    def abandon(self) -> None:
-        """Close it; nobody waits for the calls that run."""
-        self._closing = True
-        if self._active:
-            self.model.cancel()
-        self._finish()
-
     def _finish(self) -> None:
         if not self._active and self._close_once.acquire(blocking=False):
             self._close()
@@ -354,8 +347,7 @@ class ModelRegistry:
                 owner = f"client:{client}"
                 for handle in [each for each, own in self._leases.items() if owner in own]:
                     doomed += self._end_lease(handle, owner)
-        for entry in doomed:
-            entry.abandon()
+        _close(doomed)
         self._account.settle()
 
     # Inner parts

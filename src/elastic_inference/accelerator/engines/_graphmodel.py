@@ -15,7 +15,6 @@ from elastic_inference.errors import (
     ElasticInferenceError,
     InternalError,
     InvalidRequestError,
-    UnavailableError,
 )
 from elastic_inference.protocol.tensors import CARRIER, Array, Value
 
@@ -24,8 +23,9 @@ _REQUEST_ERRORS = (
     "InvalidArgumentError", "NotFoundError", "OutOfRangeError", "FailedPreconditionError",
     "UnimplementedError", "AlreadyExistsError",
 )  # fmt: skip
-# Each set of outputs that is asked for has a callable of its own.
-_MOST_CALLABLES = 64
+_HEADING = "Graph execution error"
+# Each set of outputs that is asked for has a callable of its own, and that its own weights.
+_MOST_CALLABLES = 16
 
 
 class TensorFlowModel:
@@ -50,8 +50,9 @@ class TensorFlowModel:
         self._outputs = {port.spec.name: port for port in interface.outputs}
         self._callables: dict[tuple[str, ...], Callable[..., list[Any]]] = {}
         self._lock = threading.Lock()
-        if self._outputs:
-            self._make_callable(tuple(self._outputs))
+        self._usual = tuple(self._outputs)
+        if self._usual:
+            self._make_callable(self._usual)
 
     def run(
         self, feeds: Mapping[str, Value], outputs: Sequence[str] | None = None
@@ -68,22 +69,28 @@ class TensorFlowModel:
             for name, result in zip(wanted, results, strict=True)
         ]
 
+    def trim(self) -> None:
+        """Give up what calls for some of the outputs only keep."""
+        with self._lock:
+            self._keep_usual()
+
     def finish(self) -> None:
         """Nothing is left to be done after a load."""
 
     def skip(self) -> None:
         """As `finish`."""
 
-    def cancel(self) -> None:
-        """See `engines.base.LoadedModel.cancel`: TensorFlow ends the runs of a closed session."""
+    def close(self) -> None:
         with self._lock:
+            self._callables = {}
             session, self._session = self._session, None
         if session is not None:
             session.close()
 
-    def close(self) -> None:
-        self.cancel()
-        self._callables = {}
+    @property
+    def closed(self) -> bool:
+        """Whether the session is gone."""
+        return self._session is None
 
     def _callable(self, wanted: tuple[str, ...]) -> Callable[..., list[Any]]:
         for name in wanted:
@@ -94,10 +101,14 @@ class TensorFlowModel:
                 )
         with self._lock:
             if self._session is None:
-                raise _unloaded()
+                raise InvalidRequestError("The model was unloaded.")
             if len(self._callables) >= _MOST_CALLABLES:
-                self._callables = {}
+                self._keep_usual()
             return self._make_callable(wanted)
+
+    def _keep_usual(self) -> None:
+        usual = self._callables.get(self._usual)
+        self._callables = {} if usual is None else {self._usual: usual}
 
     def _make_callable(self, wanted: tuple[str, ...]) -> Callable[..., list[Any]]:
         from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415 - with TensorFlow
@@ -131,7 +142,7 @@ class TensorFlowModel:
         return f"Its inputs are: {', '.join(spec.name for spec in self.inputs[:20]) or 'none'}."
 
 
-# What TensorFlow's Python side raises of values that it does not take, and of a closed session.
+# What TensorFlow's Python side raises of values that it does not take.
 _REFUSALS = (MemoryError, ValueError, TypeError, RuntimeError)
 
 
@@ -141,8 +152,6 @@ def run_error(error: Exception, tf: Any) -> ElasticInferenceError:
         return error
     if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
         return AcceleratorOutOfMemoryError()
-    if isinstance(error, tf.errors.CancelledError):
-        return _unloaded()
     if isinstance(error, tf.errors.DeadlineExceededError):
         return DeadlineExceededError(
             "The run of the graph took too long and was ended.",
@@ -151,21 +160,16 @@ def run_error(error: Exception, tf: Any) -> ElasticInferenceError:
     text = f"TensorFlow: {reason_of(error)}"
     if type(error).__name__ in _REQUEST_ERRORS or isinstance(error, ValueError | TypeError):
         return InvalidRequestError(text)
-    return _unloaded() if "closed" in text else InternalError(text)
+    return InternalError(text)
 
 
 def reason_of(error: Exception) -> str:
     """What TensorFlow says is wrong, without where in whose code the graph was made."""
     text = str(getattr(error, "message", None) or error).strip()
-    _, node, told = text.rpartition("\nNode: ")
-    lines = told.split("\n")[1:] if node else text.split("\n")
-    return next((line.strip() for line in lines if line.strip()), text)[:600]
-
-
-def _unloaded() -> UnavailableError:
-    return UnavailableError(
-        "The model was unloaded while it ran.", next_step="Load it, then repeat the request."
-    )
+    _, node, rest = text.rpartition("\nNode: ")
+    lines = rest.split("\n")[1:] if node else text.split("\n")
+    told = [line.strip() for line in lines if line.strip() and not line.startswith(_HEADING)]
+    return (told[0] if told else text)[:600]
 
 
 def _fed(value: Value, port: Port) -> Array:

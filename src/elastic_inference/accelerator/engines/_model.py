@@ -106,9 +106,6 @@ class OnnxRuntimeModel:
     def skip(self) -> None:
         self._deferred = None
 
-    def cancel(self) -> None:
-        """Nothing: the engine ends no run that was not begun so that it can be."""
-
     def close(self) -> None:
         with self._changing:
             self._run = _closed

@@ -79,6 +79,7 @@ class LoadedModel(Protocol):
         Raises:
             InvalidRequestError: names, dtypes or shapes do not fit the model.
             AcceleratorOutOfMemoryError: an allocation failed.
+            DeadlineExceededError: the engine ended the run, which took too long.
             DeviceFailedError: the device failed, and all that follows on it will.
             InternalError: the engine failed.
         """
@@ -93,12 +94,6 @@ class LoadedModel(Protocol):
 
     def skip(self) -> None:
         """Give up what `finish` would do."""
-
-    def cancel(self) -> None:
-        """End the runs under way, whose answers nobody waits for, if the engine can.
-
-        They raise UnavailableError then, and so do later ones.
-        """
 
     def close(self) -> None:
         """Give up the model's memory. Not called while a run is under way."""
@@ -175,6 +170,7 @@ class Engine(Protocol):
             ModelFormatError: not a model, corrupt, or it refers outside its files.
             InvalidRequestError: an option does not fit.
             AcceleratorOutOfMemoryError: an allocation failed.
+            DeadlineExceededError: what a model does once, when it is loaded, took too long.
             InternalError: the engine failed.
         """
 

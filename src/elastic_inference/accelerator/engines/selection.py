@@ -87,6 +87,8 @@ class SelectingEngine:
         self._usual.check()
 
     def trim(self) -> None:
+        if self._made is not None:
+            self._made.trim()
         self._usual.trim()
 
     def _tensorflow(self) -> TensorFlowEngine:

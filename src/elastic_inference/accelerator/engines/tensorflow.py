@@ -6,13 +6,15 @@ counts from then on.
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
+from weakref import WeakSet
 
 from elastic_inference.accelerator import devices
 from elastic_inference.accelerator.engines import _graphdef
 from elastic_inference.accelerator.engines._graphcalls import node_named
-from elastic_inference.accelerator.engines._graphmodel import TensorFlowModel, reason_of
+from elastic_inference.accelerator.engines._graphmodel import TensorFlowModel, reason_of, run_error
 from elastic_inference.accelerator.engines._interface import INTERFACE, Interface, read_interface
 from elastic_inference.accelerator.engines._options import check_options
 from elastic_inference.accelerator.engines.base import LoadOptions, ModelFiles
@@ -46,6 +48,9 @@ class TensorFlowEngine:
         self._memory_bytes = memory_bytes
         self._threads = threads
         self._longest_run = longest_run
+        self._models: WeakSet[TensorFlowModel] = WeakSet()
+        # Whether a graph may be left that nothing needs.
+        self._left = False
         memory = ProcessMemory()
         before = memory.read()
         self._tf = _import()
@@ -55,19 +60,36 @@ class TensorFlowEngine:
         """See `engines.base.Engine.load`."""
         check_options(options, self._threads)
         interface = read_interface(files.directory / INTERFACE)
+        self._left = True
         fed = {node_named(port.tensor) for port in interface.inputs}
         definition = _graphdef.read_graph(
             files.directory / files.main, self._memory_bytes, fed, self._tf
         )
         try:
-            return self._open(definition, interface, options)
+            model = self._open(definition, interface, options)
         except ElasticInferenceError:
             raise
         except (MemoryError, self._tf.errors.ResourceExhaustedError) as error:
             raise AcceleratorOutOfMemoryError from error
+        except self._tf.errors.DeadlineExceededError as error:
+            raise run_error(error, self._tf) from error
         except Exception as error:
             # Whatever it is: all that TensorFlow was given here is the model.
             raise ModelFormatError(f"TensorFlow refuses the graph: {reason_of(error)}") from error
+        self._models.add(model)
+        return model
+
+    def trim(self) -> None:
+        """See `engines.base.Engine.trim`."""
+        for model in tuple(self._models):
+            model.trim()
+            if model.closed:
+                self._models.discard(model)
+                self._left = True
+        if self._left:
+            self._left = False
+            # A graph's parts refer to each other, so nothing else frees them.
+            gc.collect()
 
     def _open(self, definition: Any, interface: Interface, options: LoadOptions) -> TensorFlowModel:
         tf = self._tf
@@ -91,6 +113,9 @@ class TensorFlowEngine:
             allow_soft_placement=True,
             operation_timeout_in_ms=int(self._longest_run * 1000),
         )
+        # Else the session keeps copies of the weights for a graph that grows.
+        settings.experimental.optimize_for_static_graph = True
+        settings.experimental.disable_output_partition_graphs = True
         if self._device == "cpu":
             settings.device_count["GPU"] = 0
         else:
