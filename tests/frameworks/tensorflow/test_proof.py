@@ -101,6 +101,15 @@ def test_sizes_that_the_graph_refuses_are_not_taken() -> None:
     assert [each["x:0"].shape[1] for each in _values(build)] == [7]
 
 
+def test_samples_take_both_sides_of_a_branch() -> None:
+    def build(v1: Any, tf: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        x = v1.placeholder(tf.float32, [None], name="x")
+        side = v1.cond(tf.reduce_min(x) < 0, lambda: tf.constant(1), lambda: tf.constant(2))
+        return {"x": x}, {"side": tf.identity(side, name="side")}
+
+    assert {int(each["side:0"]) for each in _values(build)} == {1, 2}
+
+
 def test_indices_stay_within_a_small_table() -> None:
     def build(v1: Any, tf: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         x = v1.placeholder(tf.int64, [None, 8], name="x")
@@ -149,7 +158,7 @@ def test_what_no_sample_makes_run_is_tried_from_its_middle() -> None:
     import tensorflow as tf
 
     (token,) = [node.attr["token"].s for node in graph.nodes.values() if "token" in node.attr]
-    script_ops._py_funcs._funcs.pop(token)
+    script_ops._py_funcs._funcs.pop(token, None)
     truth = Truth(tf, graph)
     assert "pyfunc" in truth.reason
     values = truth.values(["here:0"], ["y:0"])

@@ -27,7 +27,7 @@ from elastic_inference.frameworks.tensorflow.signatures import SAVED_MODEL
 from elastic_inference.frameworks.tensorflow.source import Source
 
 # Of the rules by which plans are made: another number makes all anew.
-_RULES = 3
+_RULES = 4
 _PACKAGES = ("tf2onnx", "onnx", "onnxruntime", "numpy")
 _TENSORFLOWS = (
     "tensorflow-cpu",

@@ -10,6 +10,8 @@ from elastic_inference.errors import NotFoundError
 
 # Of functional control flow, which an inliner otherwise makes switches and merges.
 _LOWERED = "_lower_using_switch_merge"
+# tf2onnx converts these right as switches and merges alone.
+_BRANCHES = frozenset(["Case", "If", "StatelessCase", "StatelessIf"])
 _MOST_SHOWN = 20
 
 
@@ -112,7 +114,7 @@ def inline(tf: Any, frozen: Frozen) -> Frozen:
 
 
 def _with_loops(definition: Any) -> Any:
-    """The graph, told to keep its loops and branches as operators of functions.
+    """The graph, told to keep its loops as operators of functions.
 
     Shapes that were noted before its variables became constants may not fit any more.
     """
@@ -121,7 +123,7 @@ def _with_loops(definition: Any) -> Any:
     functions = (node for function in kept.library.function for node in function.node_def)
     for node in (*kept.node, *functions):
         node.attr.pop("_output_shapes", None)
-        if _LOWERED in node.attr:
+        if _LOWERED in node.attr and node.op not in _BRANCHES:
             node.attr[_LOWERED].b = False
     return kept
 

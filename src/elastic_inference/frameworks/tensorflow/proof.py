@@ -20,6 +20,9 @@ from elastic_inference.frameworks.tensorflow.samples import Recipe, draw, recipe
 from elastic_inference.protocol.tensors import Array
 
 _SAMPLES = 2
+# Where what runs depends on the numbers, more of them show more of it.
+_SAMPLES_OF_BRANCHES = 4
+_BRANCHES = frozenset(["Case", "If", "Merge", "StatelessCase", "StatelessIf"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ class Truth:
         self._graph = graph
         self._errors = (tf.errors.OpError, ValueError, TypeError, KeyError, RuntimeError)
         self._session = tf.compat.v1.Session(graph=graph.tf_graph)
+        branches = not _BRANCHES.isdisjoint(graph.operators(graph.nodes))
+        self._count = _SAMPLES_OF_BRANCHES if branches else _SAMPLES
         self._samples: list[tuple[Recipe, dict[str, Array]]] = []
         self.reason = ""
         try:
@@ -127,7 +132,7 @@ class Truth:
                 found.append(self._run(feeds, outputs))
             except self._errors:
                 continue
-            if len(found) == _SAMPLES:
+            if len(found) == self._count:
                 break
         return found
 
@@ -141,7 +146,7 @@ class Truth:
                 first = first or error
                 continue
             self._samples.append((recipe, feeds))
-            if len(self._samples) == _SAMPLES:
+            if len(self._samples) == self._count:
                 return
         if not self._samples and first is not None:
             self.reason = reason_of(first)

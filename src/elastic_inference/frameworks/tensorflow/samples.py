@@ -18,6 +18,8 @@ from elastic_inference.frameworks.tensorflow.plan import Shape
 from elastic_inference.protocol.tensors import Array
 
 MOST_ATTEMPTS = 24
+# From that recipe on, floats have either sign: most models take numbers from 0 to 1.
+_FIRST_SPREAD = 2
 _PICTURE_DECODERS = frozenset(
     [
         "DecodeAndCropJpeg", "DecodeBmp", "DecodeGif", "DecodeImage", "DecodeJpeg", "DecodePng",
@@ -132,6 +134,8 @@ def value_for(graph: Graph, name: str, dtype: str, shape: tuple[int, ...], recip
         highest = 256 if dtype == "uint8" and recipe.highest > 2 else recipe.highest
         return rng.integers(0, highest, shape).astype(carrier)
     values = rng.random(shape)
+    if recipe.seed >= _FIRST_SPREAD:
+        values = values * 4 - 2
     return (values + 1j * rng.random(shape) if carrier.kind == "c" else values).astype(carrier)
 
 
