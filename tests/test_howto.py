@@ -192,3 +192,24 @@ def test_tensorflow_models_are_served_as_their_page_says(
             assert server.end(signal.SIGTERM) == 0
         assert said.count("predictions") == (1 if serve == first else 2)
         assert '"error":' not in said
+
+
+@pytest.mark.slow
+def test_mxnet_models_run_as_their_page_says(short_path: Path, tmp_path: Path) -> None:
+    text = (HOWTO / "mxnet.md").read_text(encoding="utf-8")
+    pages = _PYTHON.findall(text)
+    assert len(pages) == 4
+    onnx_model = WORKLOADS["tiny"].save(tmp_path)
+    if onnx_model != tmp_path / "model.onnx":
+        onnx_model.rename(tmp_path / "model.onnx")
+    for number, page in enumerate(pages):
+        (tmp_path / f"{number}.py").write_text(page, encoding="utf-8")
+    rest = " && ".join(f"python {number}.py" for number in range(len(pages)))
+    said = _shell(f"ei run --accelerator eia1.medium -- sh -ec '{rest}'", tmp_path, short_path)
+    assert said.count("@cpu(0)>") == 4
+    assert said.splitlines()[-1].startswith("[1.0, 2.718")
+    _, original = _SHELL.findall(text)
+    root = HOWTO.parent.parent
+    (tmp_path / "examples").symlink_to(root / "examples")
+    said = _shell(original, tmp_path, short_path)
+    assert re.search(r"^probability=0\.\d+, class=n00000000 cat$", said, re.MULTILINE)
