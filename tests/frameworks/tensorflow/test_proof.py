@@ -158,7 +158,7 @@ def test_what_no_sample_makes_run_is_tried_from_its_middle() -> None:
     import tensorflow as tf
 
     (token,) = [node.attr["token"].s for node in graph.nodes.values() if "token" in node.attr]
-    script_ops._py_funcs._funcs.pop(token, None)
+    script_ops._py_funcs._funcs.pop(token.decode(), None)
     truth = Truth(tf, graph)
     assert "pyfunc" in truth.reason
     values = truth.values(["here:0"], ["y:0"])
