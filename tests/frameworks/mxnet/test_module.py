@@ -198,6 +198,16 @@ def test_a_score_is_what_the_metric_says() -> None:
     mod = mx.mod.Module(dense(), label_names=None)
     mod.bind([("data", (2, 3))], for_training=False)
     mod.init_params(mx.init.One())
+    batches = mx.io.NDArrayIter(np.eye(3), np.array([0, 0, 1]), 2)
+    mod.set_params(
+        {"fc_weight": mx.nd.array([[1, 0, 0], [0, 1, 1]]), "fc_bias": mx.nd.zeros(2)}, {}
+    )
+    assert mod.score(batches, "acc") == [("accuracy", pytest.approx(2 / 3))]
+    both = ["acc", mx.metric.TopKAccuracy(top_k=2)]
+    assert [value for _, value in mod.score(batches, both)] == [pytest.approx(2 / 3), 1.0]
+    with pytest.raises(ValueError, match="There is no metric"):
+        mod.score(batches, "nothing")
+    mod.init_params(mx.init.One(), force_init=True)
     assert mod.score(mx.io.NDArrayIter(np.ones((2, 3)), np.ones(2), 2), Sum()) == [("sum", 14.0)]
 
 

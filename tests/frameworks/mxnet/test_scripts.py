@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.workloads import WORKLOADS
 from tests.pools import ei
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -133,6 +134,29 @@ print(mod.get_outputs()[0].shape)
 def test_the_module_commands(short_path: Path, tmp_path: Path, downloads: Path) -> None:
     out, _ = run(short_path, tmp_path, downloads, sys.executable, "-c", _MODULE)
     assert out == "(1, 10)\n"
+
+
+_BOTH = """
+import mxnet as mx
+import numpy as np
+import onnxruntime
+session = onnxruntime.InferenceSession("model.onnx")
+executor = mx.sym.exp(mx.sym.var("x")).simple_bind(mx.eia(), x=(2,))
+for turn in range(3):
+    executor.forward(x=mx.nd.full((2,), turn))
+    (y,) = session.run(None, {"x": np.ones((1, 16), np.float32)})
+    print(y.shape, executor.outputs[0].asnumpy().round(2).tolist())
+"""
+
+
+def test_one_accelerator_serves_two_frameworks_at_once(short_path: Path, tmp_path: Path) -> None:
+    model = WORKLOADS["tiny"].save(tmp_path)
+    model.rename(tmp_path / "model.onnx")
+    out, log = run(short_path, tmp_path, None, sys.executable, "-c", _BOTH)
+    assert [line.partition(") ")[2] for line in out.splitlines()] == [
+        *("[1.0, 1.0]", "[2.72, 2.72]", "[7.39, 7.39]")
+    ]
+    assert not [line for line in log if "locally" in line or "without an accelerator" in line]
 
 
 def test_without_an_accelerator_the_original_s_words_are_said(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from elastic_inference.frameworks.mxnet import creation
+from elastic_inference.frameworks.mxnet import creation, metric
 from elastic_inference.frameworks.mxnet.errors import (
     assertion_error,
     inference_only,
@@ -108,12 +108,16 @@ class BaseModule:
     def score(
         self, eval_data: DataIter, eval_metric: Any, num_batch: int | None = None, **_further: Any
     ) -> list[tuple[str, float]]:
-        """What a metric with `update(labels, predictions)` says of the outputs."""
+        """What a metric with `update(labels, predictions)`, or one of `mx.metric` by its name, says
+        of the outputs.
+        """
         self._check_ready()
-        eval_metric.reset()
-        for outputs, _, batch in self._outputs(eval_data, num_batch, reset=True):
-            eval_metric.update(batch.label, outputs)
-        found: list[tuple[str, float]] = list(eval_metric.get_name_value())
+        measured = metric.create(eval_metric) if _is_named(eval_metric) else eval_metric
+        measured.reset()
+        for outputs, pad, batch in self._outputs(eval_data, num_batch, reset=True):
+            labels = [_unpadded(each, pad) for each in batch.label]
+            measured.update(labels, [_unpadded(each, pad) for each in outputs])
+        found: list[tuple[str, float]] = list(measured.get_name_value())
         return found
 
     def _check_ready(self) -> None:
@@ -180,6 +184,10 @@ def check_names(
         if throw:
             raise value_error(message)
         logger.warning(message)
+
+
+def _is_named(given: Any) -> bool:
+    return isinstance(given, str | list | tuple)
 
 
 def _unpadded(output: NDArray, pad: int) -> NDArray:

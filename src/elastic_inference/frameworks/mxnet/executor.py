@@ -66,6 +66,7 @@ class Executor:
         self.aux_arrays = list(self.aux_dict.values())
         self.grad_dict: dict[str, NDArray | None] = dict.fromkeys(self.arg_dict)
         self.grad_arrays: list[NDArray | None] = [None] * len(self.arg_arrays)
+        self._arrays = self.arg_dict | self.aux_dict
         known = {name: each.shape for name, each in self._arrays.items()}
         kinds = {name: np.dtype(each.dtype) for name, each in self._arrays.items()}
         described = inferring.outputs(symbol.graph, known, kinds)
@@ -76,10 +77,6 @@ class Executor:
         ]
         self._lane = queue.Lane()
         self._source = running.Source(symbol.graph, context, self._arrays, inputs)
-
-    @property
-    def _arrays(self) -> dict[str, NDArray]:
-        return self.arg_dict | self.aux_dict
 
     @property
     def output_dict(self) -> dict[str, NDArray]:

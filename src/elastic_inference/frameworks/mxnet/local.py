@@ -37,6 +37,8 @@ class LocalModel:
             )
         except Exception as error:  # ONNX Runtime's errors have no class in common
             raise ModelFormatError(f"The model cannot be loaded: {error}.") from error
+        # What it needs of them it has copied.
+        del self._kept
 
     def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> list[Any]:
         """The outputs of those names, all if None."""
@@ -44,7 +46,6 @@ class LocalModel:
 
     def close(self) -> None:
         self._session = None
-        self._kept = []
 
 
 def _bytes(content: Any) -> Any:

@@ -118,6 +118,11 @@ class NDArray:
         return self.array.shape if self._shape is None else self._shape
 
     @property
+    def chunk(self) -> Chunk:
+        """The memory that it shares with its views."""
+        return self._chunk
+
+    @property
     def version(self) -> int:
         """Grows with every change of the content."""
         return self._chunk.version

@@ -38,6 +38,7 @@ _MODULES = {
     "initializer": "initializer",
     "io": "io",
     "io.io": "io",
+    "metric": "metric",
     "mod": "module",
     "model": "model",
     "module": "module",

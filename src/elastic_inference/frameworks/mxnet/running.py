@@ -19,6 +19,7 @@ from elastic_inference.frameworks.mxnet.errors import no_accelerator, translate
 from elastic_inference.frameworks.mxnet.graph import Graph
 from elastic_inference.frameworks.mxnet.ndarray import NDArray
 from elastic_inference.frameworks.mxnet.planning import Plan
+from elastic_inference.frameworks.mxnet.storage import Chunk
 from elastic_inference.frameworks.mxnet.translate import OnnxSegment
 from elastic_inference.protocol.tensors import Array
 
@@ -54,7 +55,9 @@ class Source:
         self._arrays = arrays
         self._accelerator = attached(context)
         self._model: Model | None = None
-        self._versions: dict[str, int] = {}
+        self._versions: list[int] = []
+        self._weights: list[str] = []
+        self._chunks: list[Chunk] = []
         self._changes: Counter[str] = Counter()
 
     def check(self) -> None:
@@ -78,22 +81,28 @@ class Source:
 
     def current(self) -> Model:
         """The model with the weights as they are now."""
-        versions = {
-            name: each.version for name, each in self._arrays.items() if name not in self.inputs
-        }
-        if self._model is not None and versions != self._versions:
-            self._note_changes(versions)
+        model = self._model
+        if model is not None and [each.version for each in self._chunks] == self._versions:
+            return model
+        if model is not None:
+            self._note_changes(model)
             self.close()
-            return self.current()
-        if self._model is None:
-            self._versions = versions
-            self._model = Model(self._plan(), self._accelerator)
+        self._weights = [name for name in self._arrays if name not in self.inputs]
+        self._chunks = [self._arrays[name].chunk for name in self._weights]
+        self._versions = [each.version for each in self._chunks]
+        self._model = Model(self._plan(), self._accelerator)
         return self._model
 
-    def _note_changes(self, versions: Mapping[str, int]) -> None:
+    def _note_changes(self, model: Model) -> None:
         # A model that was never loaded cost nothing.
-        if self._model is not None and self._model.is_loaded:
-            changed = [name for name, each in versions.items() if each != self._versions.get(name)]
+        if model.is_loaded:
+            changed = [
+                name
+                for name, chunk, old in zip(
+                    self._weights, self._chunks, self._versions, strict=True
+                )
+                if chunk.version != old
+            ]
             self._changes.update(changed)
             often = [name for name in changed if self._changes[name] >= _CHANGES]
             self.inputs |= frozenset(often)
