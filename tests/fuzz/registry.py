@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.fuzz import connections, handovers, loads, mxnet, parsers, rpcs, serving
+from importlib.util import find_spec
+
+from tests.fuzz import connections, graphs, handovers, loads, mxnet, parsers, rpcs, serving
 from tests.fuzz.accelerator import Accelerator
 from tests.fuzz.connections import OnAccelerator
 from tests.fuzz.target import Target
@@ -24,6 +26,8 @@ PARSERS: dict[str, type[Target]] = {
         mxnet.Symbols,
         serving.ServingMessages,
         serving.ServingJson,
+        graphs.Interfaces,
+        *((graphs.Graphs,) if find_spec("tensorflow") else ()),
     )
 }
 ON_ACCELERATOR: dict[str, type[OnAccelerator]] = {
