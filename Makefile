@@ -20,6 +20,7 @@ help:
 	@echo "make test           the whole test suite"
 	@echo "make test-fast      the tests that take no longer than a few seconds each"
 	@echo "make demo-mms       Multi Model Server classifies a picture on an accelerator (Java)"
+	@echo "make soak-mms       the same at full load for SOAK_SECONDS (600); nothing may grow"
 	@echo "make conformance    ONNX's own backend tests on an accelerator; writes docs/conformance.md"
 	@echo "make serving-tests  TensorFlow Serving's own tests: TENSORFLOW_SERVING=/path/to/its/checkout"
 	@echo "make fuzz           a million hostile requests and model files, guided by what they reach"
@@ -69,10 +70,15 @@ $(MMS)/.made: $(VENV)/.made $(BUILD)
 		multi-model-server==1.1.11 model-archiver==1.0.3
 	@touch $@
 
-.PHONY: demo-mms
+.PHONY: demo-mms soak-mms
 demo-mms:
 	@if ! java -version >/dev/null 2>&1; then echo "Skipped: Multi Model Server needs Java, and there is none here."; \
 	else $(MAKE) --no-print-directory $(MMS)/.made && $(MMS)/bin/python examples/mms/demo.py; fi
+
+# SOAK_SECONDS=1200 make soak-mms
+soak-mms:
+	@if ! java -version >/dev/null 2>&1; then echo "Skipped: Multi Model Server needs Java, and there is none here."; \
+	else $(MAKE) --no-print-directory $(MMS)/.made && $(MMS)/bin/python examples/mms/soak.py; fi
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q

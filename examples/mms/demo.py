@@ -32,8 +32,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ei-mms-") as name:
         folder = Path(name)
         picture = archive.fill(folder / "model", small="--full" not in sys.argv)
-        _build(folder)
-        with _server(folder) as address:
+        build(folder)
+        with serving(folder) as (address, _):
             answer = _post(f"http://{address}/predictions/{archive.NAME}", picture.read_bytes())
     print(json.dumps(answer, indent=2))
     best = max(answer, key=lambda each: each["probability"])
@@ -43,7 +43,7 @@ def main() -> int:
     return 0
 
 
-def _build(folder: Path) -> None:
+def build(folder: Path) -> None:
     (folder / "store").mkdir()
     subprocess.run(
         [
@@ -56,8 +56,8 @@ def _build(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    """The server, ready, with the model loaded; its address."""
+def serving(folder: Path) -> Iterator[tuple[str, int]]:
+    """The server, ready, with the model loaded; its address, and the process that it is under."""
     ports = _free_ports(2)
     config = folder / "config.properties"
     config.write_text(
@@ -84,7 +84,7 @@ def _server(folder: Path) -> Iterator[str]:
     )
     try:
         _wait(server, f"http://127.0.0.1:{ports[1]}/models/{archive.NAME}")
-        yield f"127.0.0.1:{ports[0]}"
+        yield f"127.0.0.1:{ports[0]}", server.pid
     except BaseException:
         print((folder / "server.log").read_text(errors="replace")[-4000:], file=sys.stderr)
         raise

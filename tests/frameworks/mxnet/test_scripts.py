@@ -145,7 +145,7 @@ executor = mx.sym.exp(mx.sym.var("x")).simple_bind(mx.eia(), x=(2,))
 for turn in range(3):
     executor.forward(x=mx.nd.full((2,), turn))
     (y,) = session.run(None, {"x": np.ones((1, 16), np.float32)})
-    print(y.shape, executor.outputs[0].asnumpy().round(2).tolist())
+    print(y.shape, f"{executor.outputs[0][1].asscalar():.2f}")
 """
 
 
@@ -153,9 +153,7 @@ def test_one_accelerator_serves_two_frameworks_at_once(short_path: Path, tmp_pat
     model = WORKLOADS["tiny"].save(tmp_path)
     model.rename(tmp_path / "model.onnx")
     out, log = run(short_path, tmp_path, None, sys.executable, "-c", _BOTH)
-    assert [line.partition(") ")[2] for line in out.splitlines()] == [
-        *("[1.0, 1.0]", "[2.72, 2.72]", "[7.39, 7.39]")
-    ]
+    assert [line.partition(") ")[2] for line in out.splitlines()] == [*("1.00", "2.72", "7.39")]
     assert not [line for line in log if "locally" in line or "without an accelerator" in line]
 
 
