@@ -63,7 +63,9 @@ def serving(folder: Path) -> Iterator[tuple[str, int]]:
     config.write_text(
         f"inference_address=http://127.0.0.1:{ports[0]}\n"
         f"management_address=http://127.0.0.1:{ports[1]}\n"
-        "default_workers_per_model=1\n",
+        "default_workers_per_model=1\n"
+        # Java would take a quarter of the machine's memory before it tidies up.
+        "vmargs=-Xmx128m\n",
         encoding="utf-8",
     )
     # The server keeps a file of its process id in the folder for temporary files.

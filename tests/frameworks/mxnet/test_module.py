@@ -205,6 +205,11 @@ def test_a_score_is_what_the_metric_says() -> None:
     assert mod.score(batches, "acc") == [("accuracy", pytest.approx(2 / 3))]
     both = ["acc", mx.metric.TopKAccuracy(top_k=2)]
     assert [value for _, value in mod.score(batches, both)] == [pytest.approx(2 / 3), 1.0]
+    measured = mx.metric.create("acc")
+    for batch in mx.io.PrefetchingIter(mx.io.NDArrayIter(np.eye(3), np.array([0, 0, 1]), 3)):
+        mod.forward(batch)
+        mod.update_metric(measured, batch.label)
+    assert measured.get() == ("accuracy", pytest.approx(2 / 3))
     with pytest.raises(ValueError, match="There is no metric"):
         mod.score(batches, "nothing")
     mod.init_params(mx.init.One(), force_init=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -219,3 +220,19 @@ def test_errors_are_of_both_trees() -> None:
     assert isinstance(error, MXNetError)
     assert str(error) == "what happened"
     assert wrap(np.float32(1)).shape == (1,)
+
+
+def test_arrays_are_saved_and_loaded(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.params")
+    creation.save(path, {"a": creation.ones((2,)), "b": creation.zeros((1,), dtype="int64")})
+    found = creation.load(path)
+    assert (found["a"].asnumpy().tolist(), found["b"].dtype) == ([1, 1], np.int64)
+    found["a"][:] = 5
+    assert creation.load(path)["a"].asnumpy().tolist() == [1, 1]
+    assert creation.load_frombuffer(Path(path).read_bytes())["a"].shape == (2,)
+    creation.save(path, [creation.ones((3,))])
+    assert [each.shape for each in creation.load(path)] == [(3,)]
+    creation.save(path, creation.ones((4,)))
+    assert creation.load(path)[0].shape == (4,)
+    with pytest.raises(TypeError, match="buf required"):
+        creation.load_frombuffer(7)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from elastic_inference import mxnet as mx
-from elastic_inference.errors import InvalidRequestError, ModelFormatError
+from elastic_inference.errors import ElasticInferenceError, InvalidRequestError, ModelFormatError
 
 onnx = pytest.importorskip("onnx")
 WEIGHT = np.random.default_rng(0).random((64, 16), np.float32)
@@ -128,6 +129,24 @@ def test_what_is_no_onnx_model_is_refused(tmp_path: Path) -> None:
     text = net.tojson().replace("head", "herd", 1)
     with pytest.raises(ModelFormatError):
         mx.sym.load_json(text).list_outputs()
+
+
+def test_whatever_is_changed_in_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
+    whole = Path(save(tmp_path / "m.onnx")).read_bytes()
+    generator = np.random.default_rng(5)
+    path = tmp_path / "changed.onnx"
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(3):
+            # Most of the file is a weight, in which every change is as good as another.
+            at = int(generator.choice([generator.integers(200), generator.integers(len(content))]))
+            content[at : at + int(generator.integers(3))] = generator.bytes(
+                int(generator.integers(1, 4))
+            )
+        path.write_bytes(content)
+        with contextlib.suppress(ElasticInferenceError):
+            net, _, _ = mx.contrib.onnx.import_model(str(path))
+            mx.sym.load_json(net.tojson()).list_outputs()
 
 
 def test_external_data_stays_beside_the_model(tmp_path: Path) -> None:

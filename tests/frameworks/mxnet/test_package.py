@@ -123,3 +123,5 @@ def test_probes_of_other_libraries_find_what_they_look_for() -> None:
         with pytest.raises(mx.MXNetError):
             mx.nd.array([0], ctx=context)
     assert mx.context.num_gpus() == 0
+    assert mx.test_utils.list_gpus() == []
+    assert not mx.runtime.Features().is_enabled("CUDA")

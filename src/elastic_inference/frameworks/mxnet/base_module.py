@@ -120,6 +120,11 @@ class BaseModule:
         found: list[tuple[str, float]] = list(measured.get_name_value())
         return found
 
+    def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
+        """Take the last batch into a metric."""
+        del pre_sliced
+        eval_metric.update(labels, self.get_outputs())
+
     def _check_ready(self) -> None:
         if not (self.binded and self.params_initialized):
             raise assertion_error("the module has to be bound and given its parameters first")

@@ -9,7 +9,7 @@ import numpy as np
 
 from elastic_inference.frameworks.mxnet.arrays import check_place, dtype_of
 from elastic_inference.frameworks.mxnet.context import Context, current_context
-from elastic_inference.frameworks.mxnet.errors import value_error
+from elastic_inference.frameworks.mxnet.errors import type_error, value_error
 from elastic_inference.frameworks.mxnet.ndarray import NDArray, wrap
 from elastic_inference.protocol.tensors import Array
 
@@ -126,7 +126,7 @@ def waitall() -> None:
     queue.wait()
 
 
-def load(fname: str) -> Any:
+def load(fname: Any) -> Any:
     """The arrays of a `.params` file: a dict where they have names, else a list.
 
     Raises:
@@ -138,6 +138,13 @@ def load(fname: str) -> Any:
     if isinstance(found, Mapping):
         return {name: wrap(_own(each)) for name, each in found.items()}
     return [wrap(_own(each)) for each in found]
+
+
+def load_frombuffer(buf: bytes) -> Any:
+    """The arrays in the bytes of a `.params` file; see `load`."""
+    if not isinstance(buf, str | bytes):
+        raise type_error("buf required to be a string or bytes")
+    return load(buf)
 
 
 def save(fname: str, data: Any) -> None:
@@ -177,6 +184,7 @@ __all__ = [
     "full",
     "linspace",
     "load",
+    "load_frombuffer",
     "moveaxis",
     "ones",
     "save",

@@ -35,6 +35,15 @@ class Block:
         self._params = ParameterDict()
 
     @property
+    def name(self) -> str:
+        return type(self).__name__.lower()
+
+    @property
+    def prefix(self) -> str:
+        """In front of the names of its parameters: nothing, they are the symbol's."""
+        return ""
+
+    @property
     def params(self) -> ParameterDict:
         return self._params
 

@@ -224,6 +224,23 @@ class ResizeIter(DataIter):
             return self.data_iter.next()  # type: ignore[no-any-return]
 
 
+class PrefetchingIter(DataIter):
+    """The batches of another iterator: those that lie in memory need not be fetched."""
+
+    def __init__(self, iters: Any, rename_data: Any = None, rename_label: Any = None) -> None:
+        del rename_data, rename_label
+        self._inner = iters[0] if isinstance(iters, list | tuple) else iters
+        super().__init__(self._inner.batch_size)
+        self.provide_data = self._inner.provide_data
+        self.provide_label = self._inner.provide_label
+
+    def reset(self) -> None:
+        self._inner.reset()
+
+    def next(self) -> DataBatch:
+        return self._inner.next()  # type: ignore[no-any-return]
+
+
 def _named(source: Any, default: str, *, allow_empty: bool) -> list[tuple[str, Array]]:
     """Names and arrays of what an iterator is given: an array, a list, or a dict."""
     if source is None:

@@ -146,6 +146,11 @@ def _arange(
     return compose("_arange", "_arange", (), {**settings, **keywords})
 
 
+def _eye(N: int, M: int = 0, k: int = 0, dtype: Any = None, **keywords: Any) -> Symbol:  # noqa: N803
+    settings = {"N": N, "M": M, "k": k, "dtype": dtype or "float32", **keywords}
+    return compose("_eye", "_eye", (), settings)
+
+
 _TWO: dict[str, _Call] = {
     "add": np.add,
     "subtract": np.subtract,
@@ -174,6 +179,7 @@ def ndarray_module(name: str) -> Operators:
     further = {each: getattr(creation, each) for each in creation.__all__}
     further |= {each: _of_two(function) for each, function in _TWO.items()}
     further |= {"NDArray": NDArray, **drawn, "normal": random.normal, "uniform": random.uniform}
+    further["shuffle"] = random.shuffle
     made = Operators(name, "", _at_once, further)
     _fill(made, _at_once, random)
     made.__dict__["_internal"].__dict__["NDArray"] = NDArray
@@ -183,7 +189,7 @@ def ndarray_module(name: str) -> Operators:
 def symbol_module(name: str) -> Operators:
     """`mx.sym`."""
     further: dict[str, Any] = {each: getattr(symbol, each) for each in symbol.__all__}
-    further |= {"zeros": _zeros, "ones": _ones, "full": _full, "arange": _arange}
+    further |= {"zeros": _zeros, "ones": _ones, "full": _full, "arange": _arange, "eye": _eye}
     further |= {
         "pow": _symbol_of_two("_Power", "_PowerScalar", "_RPowerScalar"),
         "power": _symbol_of_two("_Power", "_PowerScalar", "_RPowerScalar"),

@@ -256,7 +256,7 @@ def _tensor(whole: Array, data: memoryview, span: Span) -> _Tensor:
         elif number == 2 and wire == VARINT:
             found.dtype = DTYPES.get(inner[0], "")
         elif number in _NUMBERS and wire in (BYTES, FIXED32, FIXED64):
-            found.numbers.append(np.frombuffer(data[slice(*inner)], _NUMBERS[number]))
+            found.numbers.append(_numbers(data[slice(*inner)], _NUMBERS[number]))
         elif wire == BYTES and number == 8:
             found.name = _text(data, inner)
         elif wire == BYTES and number == 9:
@@ -264,6 +264,12 @@ def _tensor(whole: Array, data: memoryview, span: Span) -> _Tensor:
         elif wire == BYTES and number == 13:
             found.elsewhere.update([_entry(data, inner)])
     return found
+
+
+def _numbers(content: memoryview, kind: str) -> Array:
+    if len(content) % np.dtype(kind).itemsize:
+        raise not_onnx("a list of numbers in it is cut off")
+    return np.frombuffer(content, kind)
 
 
 def _weight(whole: Array, data: memoryview, span: Span, folder: Path) -> tuple[str, Array] | None:

@@ -48,6 +48,7 @@ _MODULES = {
     "name": "names",
     "random": "random",
     "rnd": "random",
+    "runtime": "runtime",
     "test_utils": "test_utils",
 }
 _CONTEXT = (

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from elastic_inference.errors import ConfigurationError, UnavailableError
+from elastic_inference.frameworks.mxnet import random
 from elastic_inference.frameworks.mxnet.context import Context, current_context
 from elastic_inference.frameworks.mxnet.errors import value_error
 from elastic_inference.frameworks.mxnet.ndarray import NDArray
@@ -96,6 +97,17 @@ def _fetch_once(url: str, target: Path) -> None:
 
 def default_context() -> Context:
     return current_context()
+
+
+def list_gpus() -> list[int]:
+    """The GPUs that this process can use itself: none."""
+    return []
+
+
+def rand_ndarray(shape: Any, stype: str = "default", dtype: Any = None, **_further: Any) -> NDArray:
+    """An array of any values."""
+    del stype
+    return random.uniform(-1, 1, shape=shape, dtype=dtype)
 
 
 def almost_equal(
