@@ -93,6 +93,7 @@ conformance: $(VENV)/.dev
 
 TENSORFLOW_SERVING ?= $(error Say where a copy of tensorflow/serving is: TENSORFLOW_SERVING=/path)
 serving-tests: $(VENV)/.dev
+	@$(INSTALL) --no-deps tf-keras
 	@EI_VIRTUAL_TFLOPS=4 $(BIN)/ei run --accelerator eia1.xlarge -- $(BIN)/python \
 		-m tests.serving.upstream $(TENSORFLOW_SERVING) --page docs/tensorflow-serving-tests.md
 
