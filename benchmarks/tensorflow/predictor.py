@@ -11,24 +11,13 @@ from pathlib import Path
 
 from benchmarks.harness import Settings
 from benchmarks.report import Table, verdict
+from benchmarks.tensorflow.models import TITLES, write
 from benchmarks.tensorflow.running import Worker, settings, under_ei_run, worker
-from tests.frameworks.tensorflow import zoo
 
-_MODELS = {
-    "resnet50": "ResNet50, 224x224",
-    "mobilenet_v2": "MobileNetV2",
-    "inception_v3": "InceptionV3",
-    "ssd": "SSD of the Object Detection API",
-}
+_MODELS = ("mobilenet_v2", "resnet50", "inception_v3", "ssd")
 _WORKER = "benchmarks.tensorflow.predictor_worker"
 _COLUMNS = ("model, batch 1", "TensorFlow, ms", "EIPredictor, ms", "ratio", "bar of the ratio")
 _START_BAR = 1.0
-_WRITE = """
-import sys
-from pathlib import Path
-from tests.frameworks.tensorflow import zoo
-print("", zoo.write(sys.argv[1], Path(sys.argv[2])), sep="\\n")
-"""
 _CACHED = """
 import sys, time
 begun = time.perf_counter()
@@ -42,11 +31,11 @@ def measure(asked: Settings) -> list[Table]:
     """One table of latencies and one of starts."""
     models = Path(asked.directory) / "tensorflow"
     cache = Path(asked.directory) / "cache"
-    names = list(_MODELS)[1:2] if asked.quick else list(_MODELS)
+    names = _MODELS[:1] if asked.quick else _MODELS
     rows = []
     starts = []
     for name in names:
-        path = write_model(name, models)
+        path = write(name, models)
         with (
             worker(cache, _WORKER, attached=False) as alone,
             worker(cache, _WORKER, attached=True) as attached,
@@ -54,7 +43,7 @@ def measure(asked: Settings) -> list[Table]:
             local = alone.ask(do="open", model=name, path=str(path), use_ei=False)
             first = attached.ask(do="open", model=name, path=str(path), use_ei=True)
             theirs, ours = _in_turns(alone, attached, asked)
-        rows.append((_MODELS[name], theirs, ours, ours / theirs, verdict(ours / theirs, 1.0)))
+        rows.append((TITLES[name], theirs, ours, ours / theirs, verdict(ours / theirs, 1.0)))
         starts.append(_starts(name, path, cache, local["seconds"], first["seconds"], asked))
     columns = (
         "model",
@@ -73,18 +62,6 @@ def measure(asked: Settings) -> list[Table]:
             "The last column says whether a second start loads TensorFlow.",
         ),
     ]
-
-
-def write_model(name: str, folder: Path) -> Path:
-    """Write a model of the zoo in a process of its own, whose memory is given back."""
-    done = subprocess.run(
-        [sys.executable, "-c", _WRITE, name, str(folder)],
-        cwd=Path(zoo.__file__).parents[3],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return Path(done.stdout.rstrip("\n").rsplit("\n", 1)[1])
 
 
 def _in_turns(alone: Worker, attached: Worker, asked: Settings) -> tuple[float, float]:
@@ -118,4 +95,4 @@ def _starts(
     # The first of them brings the model to the new pool's accelerator, as any first use does.
     again = statistics.median(float(seconds) for _, seconds, _ in told[1:])
     loads = "loaded" if any(flag != "0" for *_, flag in told) else "not loaded"
-    return _MODELS[name], local, first, again, verdict(again, _START_BAR), loads
+    return TITLES[name], local, first, again, verdict(again, _START_BAR), loads

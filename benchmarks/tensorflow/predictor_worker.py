@@ -23,9 +23,9 @@ def _open(message: dict[str, Any]) -> tuple[Callable[[], Any], dict[str, Any]]:
     predictor = EIPredictor(message["path"], use_ei=message["use_ei"])
     opened = time.perf_counter() - begun
     loaded = "tensorflow" in sys.modules
-    from tests.frameworks.tensorflow import zoo
+    from benchmarks.tensorflow.models import feeds as feeds_of
 
-    feeds = zoo.feeds(message["model"])
+    feeds = feeds_of(message["model"])
     begun = time.perf_counter()
     predictor(feeds)
     first = time.perf_counter() - begun

@@ -20,11 +20,10 @@ import numpy as np
 
 from benchmarks.harness import Settings
 from benchmarks.report import Table
-from benchmarks.tensorflow.predictor import write_model
+from benchmarks.tensorflow.models import TITLES, feeds, write
 from benchmarks.tensorflow.running import Worker, settings, under_ei_run
-from tests.frameworks.tensorflow import zoo
 
-_MODELS = {"dense": "three small layers", "mobilenet_v2": "MobileNetV2", "resnet50": "ResNet50"}
+_MODELS = ("small", "mobilenet_v2", "resnet50")
 _AT_ONCE = (1, 8)
 _OURS, _PEER, _SERVING = "ours", "TensorFlow behind grpcio", "tensorflow_model_server"
 _COLUMNS = (
@@ -43,7 +42,7 @@ class _Figure:
 
 def measure(asked: Settings) -> list[Table]:
     """One table; each round drives every server once with so many requests at a time."""
-    names = list(_MODELS)[:1] if asked.quick else list(_MODELS)
+    names = _MODELS[:1] if asked.quick else _MODELS
     rows: list[tuple[object, ...]] = []
     for name in names:
         rows += _measure_model(name, asked)
@@ -56,7 +55,7 @@ def measure(asked: Settings) -> list[Table]:
 
 def _measure_model(name: str, asked: Settings) -> Iterator[tuple[object, ...]]:
     folder = Path(asked.directory) / "served" / name
-    model = write_model(name, Path(asked.directory) / "tensorflow")
+    model = write(name, Path(asked.directory) / "tensorflow")
     shutil.copytree(model, folder / "1")
     request = Path(asked.directory) / f"{name}.request"
     request.write_bytes(_request(name))
@@ -82,7 +81,7 @@ def _measure_model(name: str, asked: Settings) -> Iterator[tuple[object, ...]]:
             ratios: tuple[str, str] = ("-", "-")
             if server != _OURS:
                 ratios = (_times(it.rate / ours.rate), _times(ours.p99 / it.p99))
-            yield (_MODELS[name], server, at_once, it.rate, it.p50, it.p99, *ratios)
+            yield (TITLES[name], server, at_once, it.rate, it.p50, it.p99, *ratios)
 
 
 def _times(cost: float) -> str:
@@ -113,7 +112,7 @@ def _request(name: str) -> bytes:
 
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "model"
-    for key, value in zoo.feeds(name).items():
+    for key, value in feeds(name).items():
         array = np.asarray(value)
         proto = request.inputs[key]
         proto.dtype = {"float32": 1, "uint8": 4, "int32": 3, "int64": 9}[array.dtype.name]

@@ -20,7 +20,7 @@ from tests.frameworks.tensorflow.zoo_graphs import (
 VIEWS = 4
 
 
-def _application(name: str, side: int, **options: Any) -> Case:
+def application(name: str, side: int, **options: Any) -> Case:
     """A network of keras.applications with all its layers."""
 
     def write(path: Path) -> None:
@@ -158,10 +158,10 @@ def _views(generator: np.random.Generator) -> Feeds:
 
 
 CASES: Mapping[str, Case] = {
-    "resnet50": _application("ResNet50", 224),
-    "mobilenet_v2": _application("MobileNetV2", 96, alpha=0.35),
-    "inception_v3": _application("InceptionV3", 75),
-    "efficientnet_b0": _application("EfficientNetB0", 64),
+    "resnet50": application("ResNet50", 224),
+    "mobilenet_v2": application("MobileNetV2", 96, alpha=0.35),
+    "inception_v3": application("InceptionV3", 75),
+    "efficientnet_b0": application("EfficientNetB0", 64),
     "mvcnn": Case(_mvcnn, _views),
     "lstm": Case(_recurrent("LSTM", masked=False), _words),
     "lstm_masked": Case(_recurrent("LSTM", masked=True), _words),
