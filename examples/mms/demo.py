@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,9 @@ def serving(folder: Path) -> Iterator[tuple[str, int]]:
         f"inference_address=http://127.0.0.1:{ports[0]}\n"
         f"management_address=http://127.0.0.1:{ports[1]}\n"
         "default_workers_per_model=1\n"
-        # Java would take a quarter of the machine's memory before it tidies up.
-        "vmargs=-Xmx128m\n",
+        # Java would take a quarter of the machine's memory before it tidies up; and the sockets of
+        # workers have the same names in every server.
+        f"vmargs=-Xmx128m -Djava.io.tmpdir={folder}\n",
         encoding="utf-8",
     )
     # The server keeps a file of its process id in the folder for temporary files.
@@ -83,6 +84,7 @@ def serving(folder: Path) -> Iterator[tuple[str, int]]:
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         _wait(server, f"http://127.0.0.1:{ports[1]}/models/{archive.NAME}")
@@ -91,13 +93,19 @@ def serving(folder: Path) -> Iterator[tuple[str, int]]:
         print((folder / "server.log").read_text(errors="replace")[-4000:], file=sys.stderr)
         raise
     finally:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        _stop(server, environment)
         log.close()
+
+
+def _stop(server: subprocess.Popen[bytes], environment: Mapping[str, str]) -> None:
+    """End the server and all that it has started: its workers outlive it, and it its starter."""
+    command = (str(_BIN / "multi-model-server"), "--stop")
+    subprocess.run(command, env=environment, check=False, capture_output=True)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.wait(30)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
 
 
 def _wait(server: subprocess.Popen[bytes], address: str) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.workloads import WORKLOADS
@@ -194,3 +195,6 @@ def test_multi_model_server_classifies_a_picture(short_path: Path) -> None:
     answer = json.loads(done.stdout)
     assert len(answer) == 5
     assert answer[0]["class"] == "n00000000 cat"
+    # Java and its workers have outlived those who started them.
+    left = [each.info["cmdline"] for each in psutil.process_iter(["cmdline"])]
+    assert not [words for words in left if str(short_path) in " ".join(words or ())]
