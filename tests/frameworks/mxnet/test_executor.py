@@ -1,21 +1,25 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from elastic_inference import mxnet as mx
-from elastic_inference.client import Accelerator
+from elastic_inference.client import Accelerator, Address, connect
 from elastic_inference.errors import (
     AcceleratorOutOfMemoryError,
     ElasticInferenceError,
     UnavailableError,
 )
+from elastic_inference.frameworks import attach
 from elastic_inference.frameworks.mxnet import running
 from elastic_inference.frameworks.mxnet.running import Model
+from elastic_inference.settings import ClientSettings
 from tests.frameworks.mxnet.networks import convolutional, dense, loaded, random_parameters
+from tests.processes import AcceleratorProcess
 
 
 @pytest.fixture(params=["cpu", "eia"])
@@ -234,6 +238,25 @@ def test_a_failure_of_the_accelerator_is_reported_as_the_original_does(
     assert "[Execution Engine][MXNet][3] Failed - Last Error:" in capsys.readouterr().err
     with pytest.raises(ElasticInferenceError):
         bound.outputs[0].wait_to_read()
+
+
+def test_a_model_that_does_not_fit_is_said_when_an_output_is_read(
+    start_accelerator: Callable[..., AcceleratorProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = start_accelerator(memory_bytes=64 << 20)
+    address = Address(socket_path=str(small.config.data_socket))
+    with connect(settings=ClientSettings(), address=address, token=small.token()) as target:
+        monkeypatch.setitem(attach._connected, 0, target)
+        net = mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=8000, name="fc")
+        bound = net.simple_bind(mx.eia(), data=(1, 4000))
+        bound.forward()
+        with pytest.raises(mx.MXNetError, match=r"EI Error Code: \[51, 8, 31\]") as caught:
+            bound.outputs[0].asnumpy()
+        assert "Accelerator out of memory. Consider using a larger accelerator." in str(
+            caught.value
+        )
+        fits = dense().simple_bind(mx.eia(), data=(1, 3))
+        assert fits.forward()[0].asnumpy().tolist() == [[0, 0]]
 
 
 @pytest.mark.usefixtures("eia")
