@@ -178,6 +178,18 @@ def test_constants_that_are_no_values(target: Accelerator, number: int) -> None:
         load(target, definition)
 
 
+def test_a_constant_of_two_types(target: Accelerator) -> None:
+    def build(tf: Any, v1: Any) -> None:
+        ones = tf.constant(1.0, shape=[500, 500])
+        tf.add(v1.placeholder(tf.float32, name="x"), ones, name="y")
+
+    definition = graph(build)
+    (node,) = [each for each in definition.node if each.op == "Const"]
+    node.attr["value"].tensor.dtype = 13
+    with pytest.raises(ModelFormatError, match="no tensor of values"):
+        load(target, definition)
+
+
 # Bounds
 
 

@@ -97,7 +97,8 @@ def _constant_bytes(node: Any) -> int:
     if node.op != "Const":
         return 0
     tensor = node.attr["value"].tensor
-    if tensor.dtype in (_RESOURCE, _VARIANT):
+    # What optimises the graph ends the process where the two types differ.
+    if tensor.dtype in (_RESOURCE, _VARIANT) or tensor.dtype != node.attr["dtype"].type:
         raise ModelFormatError(f"The constant {node.name[:100]!r} is no tensor of values.")
     count = 1
     for dimension in tensor.tensor_shape.dim:

@@ -53,7 +53,7 @@ class TensorFlowEngine:
         self._left = False
         memory = ProcessMemory()
         before = memory.read()
-        self._tf = _import()
+        self._tf = _import(memory_bytes if device == "cpu" else 0)
         self.libraries = max(0, memory.read() - before)
 
     def load(self, files: ModelFiles, options: LoadOptions) -> TensorFlowModel:
@@ -130,9 +130,11 @@ class TensorFlowEngine:
         return settings
 
 
-def _import() -> Any:
+def _import(arena_bytes: int) -> Any:
     # Set before it is loaded, or it prints what it finds of the machine.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if arena_bytes:
+        os.environ["TF_MKL_ALLOC_MAX_BYTES"] = str(arena_bytes)
     try:
         import tensorflow  # noqa: PLC0415 - seconds and much memory, for graphs that need it alone
     except ImportError as error:
