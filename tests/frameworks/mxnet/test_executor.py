@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -306,6 +307,21 @@ def test_a_model_is_freed_when_its_last_call_has_ended(monkeypatch: pytest.Monke
     mx.nd.waitall()
     assert closed.wait(30)
     assert isinstance(bound._source.current(), Model)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_file_of_weights_may_go_when_it_was_read(
+    context: Any, tmp_path: Path, before: bool
+) -> None:
+    path = tmp_path / "fc.params"
+    weight = np.arange(600, dtype=np.float32).reshape(2, 300)
+    mx.nd.save(str(path), {"fc_weight": mx.nd.array(weight), "fc_bias": mx.nd.zeros((2,))})
+    arguments = mx.nd.load(str(path)) | {"data": mx.nd.ones((1, 300))}
+    if before:
+        path.unlink()
+    bound = dense().bind(context, arguments)
+    path.unlink(missing_ok=True)
+    assert np.allclose(bound.forward()[0].asnumpy(), weight.sum(1))
 
 
 def test_eval_binds_and_computes() -> None:

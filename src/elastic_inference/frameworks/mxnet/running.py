@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,7 +91,7 @@ class Source:
         self._weights = [name for name in self._arrays if name not in self.inputs]
         self._chunks = [self._arrays[name].chunk for name in self._weights]
         self._versions = [each.version for each in self._chunks]
-        self._model = Model(self._plan(), self._accelerator)
+        self._model = Model(self._plan(), self._accelerator, again=self._plan)
         return self._model
 
     def _note_changes(self, model: Model) -> None:
@@ -131,10 +132,17 @@ class Model:
         inputs: the names of the arrays that it takes.
     """
 
-    def __init__(self, plan: Plan, accelerator: Accelerator | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        accelerator: Accelerator | None,
+        *,
+        again: Callable[[], Plan] | None = None,
+    ) -> None:
         self.inputs = tuple(tensor.name for tensor in plan.inputs)
         self._plan = plan
         self._accelerator = accelerator
+        self._again = again
         self._lock = threading.Lock()
         self._parts: list[tuple[Any, _Part]] | None = None
         self._stack = ExitStack()
@@ -183,6 +191,9 @@ class Model:
     def _begin(self) -> list[tuple[Any, _Part]]:
         with self._lock:
             if self._parts is None:
+                if self._again is not None and not _files_are_there(self._plan):
+                    # The weights are in memory all the same.
+                    self._plan = self._again()
                 with ExitStack() as undo:
                     parts = []
                     for segment in self._plan.segments:
@@ -248,6 +259,17 @@ def _load(segment: Any, accelerator: Accelerator | None) -> _Part:
     from elastic_inference.frameworks.mxnet.local import LocalModel  # noqa: PLC0415 - loads ORT
 
     return LocalModel(segment.files)
+
+
+def _files_are_there(plan: Plan) -> bool:
+    """Whether the files in which weights lie have not been removed since."""
+    return all(
+        Path(content).exists()
+        for segment in plan.segments
+        if isinstance(segment, OnnxSegment)
+        for content in segment.files.values()
+        if isinstance(content, str)
+    )
 
 
 class _Here:
