@@ -322,9 +322,11 @@ class Symbol:
 
     _simple_bind = simple_bind
 
-    def eval(self, ctx: Context | None = None, **arrays: Any) -> Any:
+    def evaluate(self, ctx: Context | None = None, **arrays: Any) -> Any:
         """The results for these arguments."""
         return self.bind(ctx or current_context(), arrays, grad_req="null").forward()
+
+    eval = evaluate  # MXNet's name
 
     def optimize_for(
         self, backend: str, args: Any = None, aux: Any = None, ctx: Any = None, **_: Any
