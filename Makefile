@@ -12,7 +12,7 @@ BUILD := pyproject.toml constraints.txt $(wildcard hatch_build.py)
 # ONNX Runtime reports to its maker, and keeps files for that in the home directory, unless told.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-fast conformance serving-tests fuzz faults soak lint bench bench-network bench-peers perf-analyzer clean
+.PHONY: help demo test test-fast conformance serving-tests oracle fuzz faults soak lint bench bench-network bench-peers perf-analyzer clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make soak-mms       the same at full load for SOAK_SECONDS (600); nothing may grow"
 	@echo "make conformance    ONNX's own backend tests on an accelerator; writes docs/conformance.md"
 	@echo "make serving-tests  TensorFlow Serving's own tests: TENSORFLOW_SERVING=/path/to/its/checkout"
+	@echo "make oracle         compare the MXNet translator with MXNet 1.9.1; writes the tests' fixtures"
 	@echo "make fuzz           a million hostile requests and model files, guided by what they reach"
 	@echo "make faults         kill, stop, cut, slow down and fill a running pool, for some minutes"
 	@echo "make soak           load, unload and infer for SOAK_SECONDS (600); nothing may grow"
@@ -97,6 +98,22 @@ serving-tests: $(VENV)/.dev
 	@EI_VIRTUAL_TFLOPS=4 $(BIN)/ei run --accelerator eia1.xlarge -- $(BIN)/python \
 		-m tests.serving.upstream $(TENSORFLOW_SERVING) --page docs/tensorflow-serving-tests.md
 
+# MXNet has wheels for Python 3.11 and older ones. GluonCV asks for an OpenCV that needs a display.
+ORACLE := .oracle
+ORACLE_PYTHON ?= python3.11
+$(ORACLE)/.made: constraints-oracle.txt
+	@$(ORACLE_PYTHON) -m venv $(ORACLE)
+	@$(ORACLE)/bin/python -m pip --quiet --disable-pip-version-check install \
+		--constraint constraints-oracle.txt mxnet numpy onnxruntime \
+		autocfg matplotlib pandas pillow portalocker scipy tqdm yacs
+	@$(ORACLE)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps \
+		--constraint constraints-oracle.txt gluoncv
+	@touch $@
+
+# ORACLE_ONLY=bert,grids compares these alone.
+oracle: $(ORACLE)/.made
+	@PYTHONPATH=src:. $(ORACLE)/bin/python -m tests.oracle --only "$(ORACLE_ONLY)"
+
 $(VENV)/.fuzz: $(VENV)/.dev
 	@$(INSTALL) --editable '.[fuzz]'
 	@touch $@
@@ -151,4 +168,4 @@ gpu-bench:
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) .venv-gpu .peers $(MMS) build dist .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) .venv-gpu .peers .oracle $(MMS) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -49,12 +49,14 @@ class Params(Target):
         found = accepted(params.load, case)
         if found is None:
             return
-        arrays = [each for each in (found.values() if isinstance(found, dict) else found)]
+        arrays = list(found.values() if isinstance(found, dict) else found)
         assert len(arrays) <= len(case)
         known = [each for each in arrays if each is not None]
         assert sum(each.nbytes for each in known if each.base is not None) <= 2 * len(case)
         if isinstance(found, dict) and len(known) == len(found):
-            again = params.load(_written({name: each for name, each in found.items() if each is not None}))
+            again = params.load(
+                _written({name: each for name, each in found.items() if each is not None})
+            )
             assert isinstance(again, dict)
             assert list(again) == list(found)
 

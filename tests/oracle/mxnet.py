@@ -9,7 +9,7 @@ import numpy as np
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 # MXNet asks for a name that numpy does not have any more.
-np.bool = bool  # type: ignore[attr-defined]
+setattr(np, "bool", bool)  # noqa: B010 - to a type checker it is a class
 
 import mxnet as mx  # noqa: E402
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,7 +31,19 @@ def expected(case: Case) -> list[Array]:
         aux_states={name: each for name, each in arrays.items() if name in states},
         grad_req="null",
     )
+    _check_names(case, symbol)
     return [each.asnumpy() for each in executor.forward(is_train=False)]
+
+
+def _check_names(case: Case, symbol: Any) -> None:
+    """Names of inputs, states, outputs and internals are MXNet's."""
+    graph = symbol_json.loads(case.symbol(visible(case))).graph
+    assert [node.name for node in graph.arguments()] == symbol.list_arguments(), case.name
+    states = [node.name for node in graph.auxiliary_states()]
+    assert states == symbol.list_auxiliary_states(), case.name
+    assert graph.output_names() == symbol.list_outputs(), case.name
+    internals = symbol.get_internals().list_outputs()
+    assert graph.internals().output_names() == internals, case.name
 
 
 def visible(case: Case) -> int:
@@ -62,7 +75,7 @@ def difference(mine: Array, theirs: Array) -> float:
     """The largest difference, relative to the largest value; infinite where they are unlike."""
     if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
         return np.inf
-    if theirs.dtype.kind not in "f":
+    if theirs.dtype.kind != "f":
         return 0.0 if np.array_equal(mine, theirs) else np.inf
     a, b = mine.astype(np.float64), theirs.astype(np.float64)
     odd = ~np.isfinite(b)
@@ -100,5 +113,7 @@ def compare(cases: Iterable[Case]) -> tuple[dict[str, Any], list[str]]:
                 for a, b in zip(mine, theirs, strict=True)
             ]
             wrong.append(f"{case.name}: {errors} {shown}")
-    print(f"{sum(counts.values())} cases of {len(counts)} operators, {len(wrong)} wrong")
+    sys.stdout.write(
+        f"{sum(counts.values())} cases of {len(counts)} operators, {len(wrong)} wrong\n"
+    )
     return found, wrong

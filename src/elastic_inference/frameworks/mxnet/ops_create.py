@@ -22,7 +22,6 @@ from elastic_inference.frameworks.mxnet.rules import Shapes, Types, like_first, 
 from elastic_inference.frameworks.mxnet.table import operator
 from elastic_inference.protocol.tensors import Array
 
-
 # Larger arrays of one number are made where they are used.
 _SMALL = 1024
 _LARGEST = 1 << 28
@@ -207,10 +206,16 @@ def _arange_like(e: Emit) -> str:
     return e.constant((e.a.start + e.a.step * places).reshape(e.out_shape))
 
 
+def _index_array_shape(s: Shapes) -> None:
+    data = s.inputs[0]
+    if data is not None:
+        s.give((*data, len(data) if s.a.axes is None else len(s.a.axes)))
+
+
 @operator(
     "_contrib_index_array",
     parameters=declare(axes=shape(None)),
-    shapes=lambda s: _index_array_shape(s),
+    shapes=_index_array_shape,
     types=lambda t: t.give(np.int64),
 )
 def _index_array(e: Emit) -> str:
@@ -218,9 +223,3 @@ def _index_array(e: Emit) -> str:
     places: list[Any] = list(np.indices(e.shape))
     axes = range(e.rank) if e.a.axes is None else e.a.axes
     return e.constant(np.stack([places[axis] for axis in axes], -1), np.int64)
-
-
-def _index_array_shape(s: Shapes) -> None:
-    data = s.inputs[0]
-    if data is not None:
-        s.give((*data, len(data) if s.a.axes is None else len(s.a.axes)))

@@ -57,7 +57,6 @@ _CHAINS: dict[tuple[str, ...], tuple[str, ...]] = {
     # What training alone needs does nothing here.
     ("_copy", "identity"): (),
     ("BlockGrad", "stop_gradient", "_sparse_stop_gradient"): (),
-    ("make_loss",): (),
     ("_copyto", "_npi_copyto"): (),
     ("cast_storage",): (),
     ("_CrossDeviceCopy",): (),
@@ -87,6 +86,11 @@ for _names, _onnx in _CHAINS.items():
     shapes=like_first,
 )
 def _make_loss(e: Emit) -> str:
+    return e.x
+
+
+@operator("make_loss", "_sparse_make_loss", shapes=like_first, output_names=("loss",))
+def _loss(e: Emit) -> str:
     return e.x
 
 

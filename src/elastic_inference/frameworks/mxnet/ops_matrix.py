@@ -177,11 +177,17 @@ def _div_sqrt_dim(e: Emit) -> str:
     return e.add("Div", e.x, e.constant(np.sqrt(e.shape[-1])))
 
 
+def _khatri_rao_shapes(s: Shapes) -> None:
+    known = [each for each in s.inputs if each is not None]
+    if len(known) == len(s.inputs) and known:
+        s.give((product([each[0] for each in known]), known[0][1]))
+
+
 @operator(
     "khatri_rao",
     variadic="num_args",
     parameters=declare(num_args=integer(0)),
-    shapes=lambda s: _khatri_rao_shapes(s),
+    shapes=_khatri_rao_shapes,
 )
 def _khatri_rao(e: Emit) -> str:
     found, rows, columns = e.x, *e.shape
@@ -190,12 +196,6 @@ def _khatri_rao(e: Emit) -> str:
         rows *= more
         found = e.reshape(wide, (rows, columns))
     return found
-
-
-def _khatri_rao_shapes(s: Shapes) -> None:
-    known = [each for each in s.inputs if each is not None]
-    if len(known) == len(s.inputs) and known:
-        s.give((product([each[0] for each in known]), known[0][1]))
 
 
 _HEADS = declare(heads=integer())

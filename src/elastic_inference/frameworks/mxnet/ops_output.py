@@ -64,7 +64,7 @@ def _leaky_shapes(s: Shapes) -> None:
     ),
     shapes=_leaky_shapes,
     outputs=2,
-    visible=1,
+    visible=lambda a: 2 if a.act_type == "rrelu" else 1,
     output_names=("output", "mask"),
 )
 def _leaky_relu(e: Emit) -> tuple[str, str]:
@@ -96,6 +96,11 @@ _LEAKY: dict[str, Callable[[Emit], str]] = {
 }
 
 
+def _dropout_shapes(s: Shapes) -> None:
+    like_first(s)
+    s.give(s.inputs[0], 1)
+
+
 @operator(
     "Dropout",
     "_npx_dropout",
@@ -105,18 +110,13 @@ _LEAKY: dict[str, Callable[[Emit], str]] = {
         axes=shape(()),
         cudnn_off=boolean(False),
     ),
-    shapes=lambda s: _dropout_shapes(s),
+    shapes=_dropout_shapes,
     outputs=2,
     visible=1,
     output_names=("output", "mask"),
 )
 def _dropout(e: Emit) -> tuple[str, str]:
     return e.x, e.x
-
-
-def _dropout_shapes(s: Shapes) -> None:
-    like_first(s)
-    s.give(s.inputs[0], 1)
 
 
 def _label_shapes(s: Shapes) -> None:
@@ -275,16 +275,16 @@ def _softmax_activation(e: Emit) -> str:
     return e.add("Softmax", e.x, axis=1 if e.a.mode == "channel" else -1)
 
 
-@operator("softmax_cross_entropy", inputs=("data", "label"), shapes=lambda s: _entropy_shapes(s))
+def _entropy_shapes(s: Shapes) -> None:
+    if s.inputs[0] is not None:
+        s.expect(1, s.inputs[0][:1])
+    s.give((1,))
+
+
+@operator("softmax_cross_entropy", inputs=("data", "label"), shapes=_entropy_shapes)
 def _softmax_cross_entropy(e: Emit) -> str:
     classes = e.constant(np.arange(e.shape[1]), np.int64)
     label = e.unsqueeze(e.cast(e.inputs[1], np.int64), [1])
     chosen = e.cast(e.add("Equal", label, classes), e.dtype)
     found = e.add("Mul", e.add("LogSoftmax", e.x, axis=1), chosen)
     return e.reshape(e.add("Neg", e.add("ReduceSum", found, keepdims=0)), (1,))
-
-
-def _entropy_shapes(s: Shapes) -> None:
-    if s.inputs[0] is not None:
-        s.expect(1, s.inputs[0][:1])
-    s.give((1,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -151,21 +151,25 @@ def _seeing(e: Emit, x: str, sizes: Shape, margins: Sequence[list[int]]) -> str:
     kind = e.a.pool_type
     if kind == "max":
         return e.add("MaxPool", x, **attributes)
-    if kind == "lp" and _power(e) == 2:
-        return e.add("LpPool", x, p=2, **attributes)
-    if kind == "lp" and _power(e) == 3:
-        x = e.add("Mul", x, e.add("Mul", x, x))
-    included = e.a.count_include_pad is not False
-    if kind == "avg" and not included:
-        return e.add("AveragePool", x, count_include_pad=0, **attributes)
-    y = e.add("AveragePool", x, count_include_pad=1, **attributes)
     if kind == "avg":
-        if ends == pads and begins == pads:
+        included = e.a.count_include_pad is not False
+        y = e.add("AveragePool", x, count_include_pad=int(included), **attributes)
+        if not included or (ends == pads and begins == pads):
             return y
         divisor = _divisor(e, sizes, pads, before, after)
         return e.add("Mul", y, e.constant(np.prod(kernels) / divisor))
-    y = e.add("Mul", y, e.constant(np.prod(kernels)))
-    if kind == "lp" and _power(e) == 3:
+    return _sums(e, x, 1 if kind == "sum" else _power(e), attributes)
+
+
+def _sums(e: Emit, x: str, power: int, attributes: Mapping[str, Any]) -> str:
+    """Roots of sums of powers; MXNet takes the powers of the values with their sign."""
+    if power == 2:
+        return e.add("LpPool", x, p=2, **attributes)
+    if power == 3:
+        x = e.add("Mul", x, e.add("Mul", x, x))
+    y = e.add("AveragePool", x, count_include_pad=1, **attributes)
+    y = e.add("Mul", y, e.constant(np.prod(attributes["kernel_shape"])))
+    if power == 3:
         root = e.add("Pow", e.add("Abs", y), e.constant(1 / 3))
         return e.add("Mul", e.add("Sign", y), root)
     return y
@@ -185,10 +189,18 @@ def _divisor(
     return found
 
 
+def _adaptive_shapes(s: Shapes) -> None:
+    data = s.inputs[0]
+    if data is not None:
+        if len(data) != 4 or max(_adaptive_size(s.a)) > _LARGEST_SIDE:
+            raise s.refuse("output_size is too large, or the data are no pictures")
+        s.give((*data[:2], *_adaptive_size(s.a)))
+
+
 @operator(
     "_contrib_AdaptiveAvgPooling2D",
     parameters=declare(output_size=shape(())),
-    shapes=lambda s: _adaptive_shapes(s),
+    shapes=_adaptive_shapes,
 )
 def _adaptive_pooling(e: Emit) -> str:
     height, width = _adaptive_size(e.a)
@@ -206,14 +218,6 @@ _LARGEST_SIDE = 1 << 14
 def _adaptive_size(a: Attributes) -> tuple[int, int]:
     size = a.output_size or (1,)
     return int(size[0]), int(size[-1])
-
-
-def _adaptive_shapes(s: Shapes) -> None:
-    data = s.inputs[0]
-    if data is not None:
-        if len(data) != 4 or max(_adaptive_size(s.a)) > _LARGEST_SIDE:
-            raise s.refuse("output_size is too large, or the data are no pictures")
-        s.give((*data[:2], *_adaptive_size(s.a)))
 
 
 def _adaptive_matrix(size: int, wanted: int) -> Array:

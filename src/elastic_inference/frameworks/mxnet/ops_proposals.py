@@ -66,7 +66,9 @@ def _of_picture(a: Any, scores: Array, deltas: Array, info: Array) -> tuple[Arra
     limits = np.array([info[1], info[0], info[1], info[0]]) - 1
     boxes = np.maximum(np.minimum(boxes, limits), 0).astype(single)
     rows, columns = np.divmod(np.arange(len(boxes)) // anchors, width)
-    outside = (rows >= int(info[0] / a.feature_stride)) | (columns >= int(info[1] / a.feature_stride))
+    outside = (rows >= int(info[0] / a.feature_stride)) | (
+        columns >= int(info[1] / a.feature_stride)
+    )
     score[outside] = -1
     _drop_small(boxes, score, a.rpn_min_size * info[2])
     most = a.rpn_pre_nms_top_n if a.rpn_pre_nms_top_n > 0 else len(boxes)

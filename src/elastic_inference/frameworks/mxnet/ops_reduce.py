@@ -241,7 +241,14 @@ def _topk(e: Emit) -> Sequence[str]:
 def _sort_shapes(s: Shapes) -> None:
     data = s.inputs[0]
     if data is not None:
-        s.give(_sorted_shape(s.a, data)[0])
+        for index in range(len(s.outputs)):
+            s.give(_sorted_shape(s.a, data)[0], index)
+
+
+def _sort_types(t: Types) -> None:
+    t.expect(0, t.outputs[0])
+    t.give(t.inputs[0])
+    t.give(np.int64, 1)
 
 
 @operator(
@@ -249,10 +256,13 @@ def _sort_shapes(s: Shapes) -> None:
     "_npi_sort",
     parameters=declare(axis=integer(-1, optional=True), is_ascend=boolean(True)),
     shapes=_sort_shapes,
+    types=_sort_types,
+    outputs=2,
+    visible=1,
 )
-def _sort(e: Emit) -> str:
+def _sort(e: Emit) -> tuple[str, str]:
     whole, axis = _sorted_shape(e.a, e.shape)
-    return _sorted(e, whole[axis], ascending=e.a.is_ascend)[0]
+    return _sorted(e, whole[axis], ascending=e.a.is_ascend)
 
 
 @operator(
@@ -269,13 +279,26 @@ def _argsort(e: Emit) -> str:
     return e.cast(_sorted(e, whole[axis], ascending=e.a.is_ascend)[1], e.a.dtype)
 
 
+def _cumsum_shapes(s: Shapes) -> None:
+    data = s.inputs[0]
+    if s.a.axis is not None:
+        like_first(s)
+    elif data is not None:
+        s.give((product(data),))
+
+
+def _cumsum_types(t: Types) -> None:
+    t.expect(0, t.outputs[0])
+    t.give(t.a.dtype or t.inputs[0])
+
+
 @operator(
     "cumsum",
     "_np_cumsum",
     inputs=("a",),
     parameters=declare(axis=integer(None), dtype=dtype(None)),
-    shapes=lambda s: _cumsum_shapes(s),
-    types=lambda t: _cumsum_types(t),
+    shapes=_cumsum_shapes,
+    types=_cumsum_types,
 )
 def _cumsum(e: Emit) -> str:
     result = e.out_dtypes[0]
@@ -284,16 +307,3 @@ def _cumsum(e: Emit) -> str:
     if e.a.axis is None:
         x = e.reshape(x, e.out_shape)
     return e.add("CumSum", x, e.constant(axis, np.int64))
-
-
-def _cumsum_types(t: Types) -> None:
-    t.expect(0, t.outputs[0])
-    t.give(t.a.dtype or t.inputs[0])
-
-
-def _cumsum_shapes(s: Shapes) -> None:
-    data = s.inputs[0]
-    if s.a.axis is not None:
-        like_first(s)
-    elif data is not None:
-        s.give((product(data),))

@@ -63,9 +63,7 @@ def _pooling_shapes(s: Shapes) -> None:
     "_contrib_ROIAlign",
     inputs=("data", "rois"),
     parameters=_POOLED
-    | declare(
-        sample_ratio=integer(-1), position_sensitive=boolean(False), aligned=boolean(False)
-    ),
+    | declare(sample_ratio=integer(-1), position_sensitive=boolean(False), aligned=boolean(False)),
     shapes=_pooling_shapes,
 )
 def _roi_align(e: Emit) -> str:
@@ -105,7 +103,7 @@ def _position_sensitive(a: Any, data: Array, rois: Array) -> Array:
     found = np.zeros((len(rois), a.output_dim, size, size), data.dtype)
     for number_, roi in enumerate(rois):
         plane = data[int(roi[0])]
-        left, top, right, bottom = (np.floor(roi[1:] + 0.5) + [0, 0, 1, 1]) * a.spatial_scale
+        left, top, right, bottom = np.add(np.floor(roi[1:] + 0.5), (0, 0, 1, 1)) * a.spatial_scale
         step_x, step_y = max(right - left, 0.1) / size, max(bottom - top, 0.1) / size
         for row in range(size):
             y0 = min(max(int(np.floor(row * step_y + top)), 0), height)

@@ -102,6 +102,7 @@ def _rnn_types(t: Types) -> None:
     shapes=_rnn_shapes,
     types=_rnn_types,
     outputs=_rnn_outputs,
+    output_names=("output", "state_output", "statecell_output"),
 )
 def _rnn(e: Emit) -> list[str]:
     if e.a.lstm_state_clip_min is not None or e.a.lstm_state_clip_max is not None:
@@ -129,7 +130,6 @@ def _layer(e: Emit, x: str, layer: int, weights: _Weights) -> tuple[str, str, st
         states.append(e.inputs[3] if whole == directions else e.slice(e.inputs[3], *span))
     lengths = e.cast(e.inputs[-1], np.int32) if a.use_sequence_length else ""
     kind = {"lstm": "LSTM", "gru": "GRU"}.get(a.mode, "RNN")
-    more = {"linear_before_reset": 1} if a.mode == "gru" else {}
     activations = {"rnn_relu": "Relu", "rnn_tanh": "Tanh"}.get(a.mode)
     y, last, *cell = e.several(
         kind, x, *weights.of_layer(layer), lengths, *states,
@@ -137,7 +137,7 @@ def _layer(e: Emit, x: str, layer: int, weights: _Weights) -> tuple[str, str, st
         hidden_size=a.state_size,
         direction="bidirectional" if a.bidirectional else "forward",
         activations=None if activations is None else [activations] * directions,
-        **more,
+        linear_before_reset=1 if a.mode == "gru" else None,
     )  # fmt: skip
     y = e.transpose(y, (0, 2, 1, 3))
     return e.reshape(y, (time, batch, directions * a.state_size)), last, cell[0] if cell else last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,28 +40,8 @@ def reshaped(s: Shapes, sizes: Sequence[int], wanted: Sequence[int], *, reverse:
     """
     if reverse:
         return reshaped(s, sizes[::-1], wanted[::-1], reverse=False)[::-1]
-    found: list[int] = []
-    at, open_at = 0, -1
-    codes = list(wanted)
     try:
-        while codes:
-            code = codes.pop(0)
-            if code == 0:
-                found.append(sizes[at])
-            elif code == -1:
-                open_at = len(found)
-                found.append(1)
-            elif code == -2:
-                found += sizes[at:]
-                at = len(sizes) - 1
-            elif code == -3:
-                found.append(sizes[at] * sizes[at + 1])
-                at += 1
-            elif code == -4:
-                found += _split(sizes[at], codes.pop(0), codes.pop(0))
-            else:
-                found.append(code)
-            at += 1
+        found, open_at = _followed(sizes, wanted)
     except IndexError:
         raise s.refuse(f"cannot reshape array of shape {list(sizes)} into {list(wanted)}") from None
     if 0 in sizes:
@@ -72,6 +53,32 @@ def reshaped(s: Shapes, sizes: Sequence[int], wanted: Sequence[int], *, reverse:
     if product(found) != product(sizes):
         raise s.refuse(f"cannot reshape array of shape {list(sizes)} into {list(wanted)}")
     return tuple(found)
+
+
+def _followed(sizes: Sequence[int], wanted: Sequence[int]) -> tuple[list[int], int]:
+    """The sizes that the codes tell, and where the open one is, which counts as 1; or -1."""
+    found: list[int] = []
+    at, open_at = 0, -1
+    codes = list(wanted)
+    while codes:
+        code = codes.pop(0)
+        if code == 0:
+            found.append(sizes[at])
+        elif code == -1:
+            open_at = len(found)
+            found.append(1)
+        elif code == -2:
+            found += sizes[at:]
+            at = len(sizes) - 1
+        elif code == -3:
+            found.append(sizes[at] * sizes[at + 1])
+            at += 1
+        elif code == -4:
+            found += _split(sizes[at], codes.pop(0), codes.pop(0))
+        else:
+            found.append(code)
+        at += 1
+    return found, open_at
 
 
 def _split(size: int, first: int, second: int) -> list[int]:
@@ -186,8 +193,12 @@ operator("squeeze", parameters=declare(axis=shape(None)), shapes=_squeeze_shapes
 
 def _transpose_shapes(s: Shapes) -> None:
     data = s.inputs[0]
-    if data is not None:
-        s.give([data[axis] for axis in _axes(s.a, len(data))])
+    if data is None:
+        return
+    axes = [s.axis(axis, len(data)) for axis in s.a.axes]
+    if axes and sorted(axes) != list(range(len(data))):
+        raise s.refuse(f"the axes {list(s.a.axes)} are not those of {len(data)} dimensions")
+    s.give([data[axis] for axis in _axes(s.a, len(data))])
 
 
 def _axes(a: Attributes, rank: int) -> list[int]:
@@ -322,7 +333,7 @@ def _lengths(a: Attributes, size: int) -> list[int]:
     if a.sections > 0:
         return [size // a.sections] * a.sections
     bounds = [min(each + size * (each < 0), size) for each in a.indices] + [size]
-    return [max(last - first, 0) for first, last in zip(bounds, bounds[1:], strict=False)]
+    return [max(last - first, 0) for first, last in itertools.pairwise(bounds)]
 
 
 def _split_shapes(s: Shapes) -> None:
@@ -435,13 +446,20 @@ def _slice_like(e: Emit) -> str:
     return _sliced(e, e.x, [(0, size, 1) for size in e.out_shape], e.shape)
 
 
+def _crop_shapes(s: Shapes) -> None:
+    data = s.inputs[0]
+    like = s.inputs[1][2:] if len(s.inputs) > 1 and s.inputs[1] is not None else None
+    if data is not None and (like is not None or s.a.num_args == 1):
+        s.give((*data[:2], *(like if like is not None else s.a.h_w)))
+
+
 @operator(
     "Crop",
     variadic="num_args",
     parameters=declare(
         num_args=integer(1), offset=shape((0, 0)), h_w=shape((0, 0)), center_crop=boolean(False)
     ),
-    shapes=lambda s: _crop_shapes(s),
+    shapes=_crop_shapes,
 )
 def _crop(e: Emit) -> str:
     wanted = e.out_shape[2:]
@@ -451,13 +469,6 @@ def _crop(e: Emit) -> str:
     ]
     ends = [first + part for first, part in zip(offset, wanted, strict=True)]
     return e.slice(e.x, offset, ends, [2, 3])
-
-
-def _crop_shapes(s: Shapes) -> None:
-    data = s.inputs[0]
-    like = s.inputs[1][2:] if len(s.inputs) > 1 and s.inputs[1] is not None else None
-    if data is not None and (like is not None or s.a.num_args == 1):
-        s.give((*data[:2], *(like if like is not None else s.a.h_w)))
 
 
 def _repeat_shapes(s: Shapes) -> None:

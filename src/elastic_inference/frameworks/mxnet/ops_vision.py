@@ -312,7 +312,11 @@ def _deformable_shapes(s: Shapes, *, masked: bool) -> None:
     first = 3 if masked else 2
     plain = Shapes(a, [s.inputs[0], *s.inputs[first:]], [s.outputs[0]], s.where)
     convolution_shapes(plain)
-    s.inputs[0], s.inputs[first:], s.outputs[0] = plain.inputs[0], plain.inputs[1:], plain.outputs[0]
+    s.inputs[0], s.inputs[first:], s.outputs[0] = (
+        plain.inputs[0],
+        plain.inputs[1:],
+        plain.outputs[0],
+    )
     out = s.outputs[0]
     if out is not None:
         points = a.num_deformable_group * product(a.kernel)
@@ -341,9 +345,7 @@ def _deformable(e: Emit, offset: str, weight: str, mask: str = "") -> str:
     found = e.add("Mul", found, e.reshape(factor, (batch * groups, 1, points * rows, columns)))
     parts = a.num_group
     found = e.reshape(found, (batch, parts, channels // parts * points, rows * columns))
-    matrix = e.reshape(
-        weight, (1, parts, a.num_filter // parts, channels // parts * points)
-    )
+    matrix = e.reshape(weight, (1, parts, a.num_filter // parts, channels // parts * points))
     return e.reshape(e.add("MatMul", matrix, found), e.out_shape)
 
 
@@ -457,6 +459,4 @@ def _correlation(e: Emit) -> str:
             )
             planes.append(e.add("ReduceMean", both, axes=[1], keepdims=1))
     together = e.concat(planes, 1)
-    return e.add(
-        "AveragePool", together, kernel_shape=[kernel] * 2, strides=[a.stride1] * 2
-    )
+    return e.add("AveragePool", together, kernel_shape=[kernel] * 2, strides=[a.stride1] * 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,14 @@ class Draw:
     dtype: str = "float32"
     below: int = 5
     values: Any = None
+
+    @property
+    def name(self) -> str:
+        """Tells it from others."""
+        more = f"<{self.below}" if self.kind in {"whole", "signed"} else ""
+        if self.kind == "values":
+            more = f":{zlib.crc32(repr(np.array(self.values).tolist()).encode()):08x}"
+        return f"{self.kind}{more} {self.dtype}{list(self.shape)}"
 
     def array(self, chance: np.random.RandomState) -> Array:
         shape = self.shape
@@ -79,8 +88,7 @@ class Case:
     @property
     def name(self) -> str:
         given = ",".join(f"{key}={value}" for key, value in self.attributes.items())
-        shapes = " ".join(f"{draw.dtype}{list(draw.shape)}" for draw in self.inputs)
-        return f"{self.operator}({given}) {shapes}"
+        return f"{self.operator}({given}) {' '.join(draw.name for draw in self.inputs)}"
 
     def arrays(self) -> dict[str, Array]:
         """The inputs, by their variables' names; the same each time."""

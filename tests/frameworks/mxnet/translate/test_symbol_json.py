@@ -100,7 +100,7 @@ def test_hidden_attributes_move_to_the_input_that_they_name() -> None:
 
 
 def test_an_axis_of_minus_one_meant_all_once() -> None:
-    nodes = [
+    nodes: list[dict[str, Any]] = [
         {"op": "null", "name": "x", "inputs": []},
         {"op": "argmax", "name": "m", "attr": {"axis": "-1"}, "inputs": [[0, 0]]},
     ]
@@ -161,7 +161,7 @@ def test_a_cycle_cannot_be_written() -> None:
 
 
 def test_a_long_chain_needs_no_deep_stack() -> None:
-    nodes = [{"op": "null", "name": "x", "inputs": []}]
+    nodes: list[dict[str, Any]] = [{"op": "null", "name": "x", "inputs": []}]
     nodes += [{"op": "exp", "name": f"e{at}", "inputs": [[at, 0, 0]]} for at in range(20_000)]
     graph = symbol_json.loads(changed(nodes=nodes, heads=[[20_000, 0, 0]])).graph
     assert len(graph.nodes()) == 20_001
