@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks import attach, control, latency, memory, shared, startup
 from benchmarks.harness import Settings, build_floor
+from benchmarks.mxnet import speed
 from benchmarks.report import Table, machine, write
 from benchmarks.tensorflow import predictor, server
 
@@ -31,6 +32,7 @@ SECTIONS: Mapping[str, Section] = {
     "control": control.measure,
     "predictor": predictor.measure,
     "server": server.measure,
+    "mxnet": speed.measure,
 }
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 

@@ -1,0 +1,16 @@
+"""Real MXNet, for programs that its environment runs; nothing of this project is there."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+# Threads that wait by spinning would take the other side's time.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# MXNet asks for a name that numpy does not have any more.
+setattr(np, "bool", bool)  # noqa: B010 - to a type checker it is a class
+
+import mxnet as mx  # noqa: E402
+
+__all__ = ["mx"]
