@@ -26,7 +26,11 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A value that goes into or comes out of a segment; its name is unique in a translation."""
+    """A value that goes into or comes out of a segment; its name is unique in a translation.
+
+    Attributes:
+        shape: with 0 for a size that depends on values.
+    """
 
     name: str
     shape: Shape

@@ -43,6 +43,8 @@ _MODULES = (
     "ops_boxes",
     "ops_regions",
     "ops_proposals",
+    "ops_special",
+    "ops_random",
 )
 _SOURCE = "src/executor/graph_executor.cc:1"
 _MAX_INPUTS = _MAX_OUTPUTS = 1 << 16

@@ -174,9 +174,11 @@ class _Translator:
     def _fresh(self, wanted: str) -> str:
         return Builder(self._names).fresh(wanted)
 
-    def _known(self, entry: Entry, user: Node) -> tuple[Shape, np.dtype[Any]]:
+    def _known(
+        self, entry: Entry, user: Node, *, lenient: bool = False
+    ) -> tuple[Shape, np.dtype[Any]]:
         shape, dtype = self._shapes.of(entry), self._dtypes.of(entry)
-        if shape is None or not is_known(shape) or dtype is None:
+        if shape is None or dtype is None or not (lenient or is_known(shape)):
             name = output_name(entry)
             raise table.unsupported(user, f"the shape of {name} cannot be inferred")
         return shape, dtype
@@ -203,7 +205,9 @@ class _Translator:
         for node in nodes:
             inputs = [self._value(entry, node) for entry in node.inputs]
             count = table.of_node(node).outputs(table.parsed(node))
-            outputs = [self._known((node, index), node) for index in range(count)]
+            # The instance also runs what tells its sizes only when it has run.
+            lenient = isinstance(part, _Numpy)
+            outputs = [self._known((node, i), node, lenient=lenient) for i in range(count)]
             for tensor in inputs:
                 if tensor.name in self._constants:
                     part.constants[tensor.name] = self._constants[tensor.name]
@@ -259,6 +263,8 @@ class _Onnx:
     ) -> list[Tensor]:
         found = table.of_node(node)
         for tensor in inputs:
+            if not is_known(tensor.shape):
+                raise table.unsupported(node, f"the shape of {tensor.name} depends on values")
             if tensor.name in self.constants:
                 self._builder.weight(tensor.name, self.constants[tensor.name])
         emit = Emit(

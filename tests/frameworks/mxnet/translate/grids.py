@@ -30,6 +30,7 @@ def cases() -> list[Case]:
         *_vision(),
         *_boxes(),
         *_regions(),
+        *_special(),
     ]
 
 
@@ -531,7 +532,7 @@ def _boxes() -> Iterator[Case]:
         ],
         -1,
     )
-    given = Draw(rows.shape, "values", values=rows)
+    given = Draw(rows.shape, "values", values=np.round(rows, 6))
     yield from grid(
         "_contrib_box_nms", given, overlap_thresh=[0.2, 0.5], valid_thresh=[0, 0.3],
         topk=[-1, 12], id_index=[-1, 0], force_suppress=[0, 1], background_id=[-1, 1],
@@ -578,3 +579,23 @@ def _regions() -> Iterator[Case]:
         "_contrib_PSROIPooling", (2, 18, 10, 12), corners, spatial_scale=[1.0, 0.5], output_dim=2,
         pooled_size=3, group_size=[0, 3],
     )  # fmt: skip
+
+
+def _special() -> Iterator[Case]:
+    for name in ("gamma", "gammaln"):
+        yield from grid(name, Draw((3, 4), "positive"))
+        yield from grid(name, Draw((5,), "values", values=[-1.5, -0.3, 2, 7.5, 20]))
+    yield from grid("erfinv", Draw((3, 4), "unit"))
+    yield from grid("erfinv", Draw((4,), "values", values=[0, 0.999, -0.9999, 1e-5]))
+    square = np.random.RandomState(2).standard_normal((2, 3, 3))
+    # Rounded, for the last bits are those of a library.
+    positive = np.round(square @ square.transpose(0, 2, 1) + 2 * np.eye(3), 3)
+    given = Draw(positive.shape, "values", values=positive)
+    for name in ("potrf", "inverse", "sumlogdiag", "det", "slogdet"):
+        yield from grid(f"_linalg_{name}", given)
+    lower = np.round(np.linalg.cholesky(positive), 3)
+    triangle = Draw(lower.shape, "values", values=lower)
+    yield from grid("_linalg_potri", triangle)
+    yield from grid(
+        "_linalg_trsm", triangle, (2, 3, 3), transpose=[0, 1], rightside=[0, 1], alpha=[1, 2]
+    )

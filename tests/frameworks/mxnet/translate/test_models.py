@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,60 @@ def test_a_round_trip_of_a_graph_translates_alike() -> None:
         assert isinstance(segment, OnnxSegment)
         files.append(segment.files)
     assert files[0] == files[1]
+
+
+def _masked(then: str = "") -> Graph:
+    nodes = [
+        {"op": "null", "name": "data", "inputs": []},
+        {"op": "null", "name": "keep", "inputs": []},
+        {"op": "exp", "name": "e", "inputs": [[0, 0, 0]]},
+        {"op": "_contrib_boolean_mask", "name": "mask", "inputs": [[2, 0, 0], [1, 0, 0]]},
+    ]
+    if then:
+        nodes.append({"op": then, "name": "last", "inputs": [[3, 0, 0]]})
+    document = {
+        "nodes": nodes,
+        "arg_nodes": [0, 1],
+        "heads": [[len(nodes) - 1, 0, 0]],
+        "attrs": {"mxnet_version": ["int", 10901]},
+    }
+    return symbol_json.loads(json.dumps(document)).graph
+
+
+_MASKED = {"data": ((4, 2), np.float32), "keep": ((4,), np.float32)}
+
+
+def test_a_result_whose_size_depends_on_values_comes_from_the_instance() -> None:
+    made = translate(_masked(), {}, _MASKED)
+    assert [each.shape for each in made.outputs] == [(0, 2)]
+    feeds = {
+        "data": np.arange(8, dtype=np.float32).reshape(4, 2),
+        "keep": np.array([1, 0, 0, 1], np.float32),
+    }
+    (found,) = Loaded(made).run(feeds)
+    np.testing.assert_allclose(found, np.exp(feeds["data"][[0, 3]]), rtol=1e-6)
+
+
+def test_what_would_need_such_a_size_is_named() -> None:
+    with pytest.raises(ElasticInferenceError, match=r"Operator exp \(node 'last'\)"):
+        translate(_masked("exp"), {}, _MASKED)
+
+
+@pytest.mark.parametrize("operator", ["_random_normal", "_random_uniform"])
+def test_drawn_numbers_are_new_each_time(operator: str) -> None:
+    case = Case(operator, (), {"shape": "(3, 400)", "dtype": "float32"})
+    loaded = Loaded(translate(symbol_json.loads(case.symbol()).graph, {}, {}))
+    (first,), (second,) = loaded.run({}), loaded.run({})
+    assert first.shape == (3, 400)
+    assert not np.array_equal(first, second)
+    assert 0.2 < float(first.std()) < 1.2
+
+
+def test_classes_are_drawn_by_their_probability() -> None:
+    case = Case(
+        "_sample_multinomial", (Draw((2, 3), "values", values=[[0, 1, 0], [1, 0, 0]]),),
+        {"shape": "5"},
+    )  # fmt: skip
+    graph = symbol_json.loads(case.symbol()).graph
+    (found,) = Loaded(translate(graph, {}, {"x0": ((2, 3), np.float32)})).run(case.arrays())
+    np.testing.assert_array_equal(found, [[1] * 5, [0] * 5])
