@@ -15,6 +15,9 @@ from elastic_inference.frameworks.mxnet.rules import Shape
 from elastic_inference.frameworks.mxnet.table import unsupported
 from elastic_inference.protocol.tensors import Array
 
+# An end of a slice that goes backwards, and takes the first element too.
+TO_THE_START = -(1 << 63)
+
 
 class Emit:
     """One node on its way to ONNX. All shapes are known.

@@ -12,7 +12,7 @@ from elastic_inference.frameworks.mxnet.attributes import (
     integer,
     number,
 )
-from elastic_inference.frameworks.mxnet.emit import Emit
+from elastic_inference.frameworks.mxnet.emit import TO_THE_START, Emit
 from elastic_inference.frameworks.mxnet.rules import Shapes, Types, first_dtype, like_first
 from elastic_inference.frameworks.mxnet.table import operator
 
@@ -271,5 +271,5 @@ def _sequence_last(e: Emit) -> str:
 )
 def _sequence_reverse(e: Emit) -> str:
     if not e.a.use_sequence_length:
-        return e.slice(e.x, [-1], [-(1 << 63)], [0], [-1])
+        return e.slice(e.x, [-1], [TO_THE_START], [0], [-1])
     return e.add("ReverseSequence", e.x, e.cast(e.inputs[1], np.int64), time_axis=0, batch_axis=1)

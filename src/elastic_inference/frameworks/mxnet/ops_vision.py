@@ -15,7 +15,7 @@ from elastic_inference.frameworks.mxnet.attributes import (
     number,
     shape,
 )
-from elastic_inference.frameworks.mxnet.emit import Emit
+from elastic_inference.frameworks.mxnet.emit import TO_THE_START, Emit
 from elastic_inference.frameworks.mxnet.ops_layers import (
     CONVOLUTION,
     convolution_shapes,
@@ -337,7 +337,7 @@ def _deformable(e: Emit, offset: str, weight: str, mask: str = "") -> str:
     scale = np.array([2 / max(height - 1, 1), 2 / max(width - 1, 1)]).reshape(1, 1, 2, 1, 1)
     grid = e.add("Sub", e.add("Mul", places, e.constant(scale)), e.constant(1))
     # ONNX has x first.
-    grid = e.slice(e.transpose(grid, (0, 1, 3, 4, 2)), [-1], [-(1 << 63)], [4], [-1])
+    grid = e.slice(e.transpose(grid, (0, 1, 3, 4, 2)), [-1], [TO_THE_START], [4], [-1])
     grid = e.reshape(grid, (batch * groups, points * rows, columns, 2))
     x = e.reshape(e.x, (batch * groups, channels // groups, height, width))
     # The version with a mask fades out beyond the border, the other one ends there.

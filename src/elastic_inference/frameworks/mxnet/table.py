@@ -34,6 +34,7 @@ _MODULES = (
     "ops_output",
     "ops_pooling",
     "ops_shape",
+    "ops_slice",
     "ops_reduce",
     "ops_create",
     "ops_index",
