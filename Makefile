@@ -74,7 +74,7 @@ $(MMS)/.made: $(VENV)/.made $(BUILD)
 .PHONY: demo-mms soak-mms
 demo-mms:
 	@if ! java -version >/dev/null 2>&1; then echo "Skipped: Multi Model Server needs Java, and there is none here."; \
-	else $(MAKE) --no-print-directory $(MMS)/.made && $(MMS)/bin/python examples/mms/demo.py; fi
+	else $(MAKE) --no-print-directory $(MMS)/.made && $(MMS)/bin/python examples/mms/mms_demo.py; fi
 
 # SOAK_SECONDS=1200 make soak-mms
 soak-mms:

@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 import archive
-import demo
+import mms_demo
 import psutil
 
 _SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
@@ -42,8 +42,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ei-mms-") as name:
         folder = Path(name)
         picture = archive.fill(folder / "model", small=True).read_bytes()
-        demo.build(folder)
-        with demo.serving(folder) as (address, pid):
+        mms_demo.build(folder)
+        with mms_demo.serving(folder) as (address, pid):
             clients = [
                 threading.Thread(target=_post, args=(address, picture, answers, stop))
                 for _ in range(_CLIENTS)

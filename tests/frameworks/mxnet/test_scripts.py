@@ -184,7 +184,7 @@ def test_without_an_accelerator_the_original_s_words_are_said(tmp_path: Path) ->
 def test_multi_model_server_classifies_a_picture(short_path: Path) -> None:
     environment = dict(os.environ) | {"EI_HOME": str(short_path), "TMPDIR": str(short_path)}
     done = subprocess.run(
-        [MMS / "python", ROOT / "examples" / "mms" / "demo.py"],
+        [MMS / "python", ROOT / "examples" / "mms" / "mms_demo.py"],
         env=environment,
         capture_output=True,
         text=True,
