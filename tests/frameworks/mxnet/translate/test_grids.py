@@ -73,5 +73,5 @@ _UNTRIED = {
     "_contrib_gradientmultiplier", "_contrib_round_ste", "_contrib_sign_ste", "_copyto",
     "_grad_add", "_identity_with_attr_like_rhs", "_rnn_param_concat", "_scatter_minus_scalar",
     "_scatter_plus_scalar", "_scatter_set_nd", "_square_sum", "_zeros_without_dtype",
-    "amp_multicast", "cast_storage",
+    "amp_multicast", "cast_storage", "_elastic_inference_onnx",
 }  # fmt: skip
