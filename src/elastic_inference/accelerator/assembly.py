@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from elastic_inference.accelerator import devices, heap
 from elastic_inference.accelerator.config import AcceleratorConfig
 from elastic_inference.accelerator.dataplane import DataPlane
 from elastic_inference.accelerator.engines.onnxruntime import OnnxRuntimeEngine
 from elastic_inference.accelerator.engines.selection import SelectingEngine
-from elastic_inference.accelerator.engines.tensorflow import TensorFlowEngine
 from elastic_inference.accelerator.journal import Journal
 from elastic_inference.accelerator.memory import MemoryAccount
 from elastic_inference.accelerator.models import ModelRegistry
 from elastic_inference.accelerator.store import BlobStore
+
+if TYPE_CHECKING:
+    from elastic_inference.accelerator.engines.tensorflow import TensorFlowEngine
 
 
 def data_plane(config: AcceleratorConfig) -> DataPlane:
@@ -22,11 +26,10 @@ def data_plane(config: AcceleratorConfig) -> DataPlane:
     """
     heap.configure()
     limits = config.limits
-    slice_ = (config.device, config.memory_bytes, config.threads)
     on_cpu = config.device == "cpu"
     engine = SelectingEngine(
-        OnnxRuntimeEngine(*slice_),
-        lambda: TensorFlowEngine(*slice_, limits.run_timeout),
+        OnnxRuntimeEngine(config.device, config.memory_bytes, config.threads),
+        lambda: _tensorflow(config),
         on_cpu=on_cpu,
     )
     memory = MemoryAccount(
@@ -39,3 +42,14 @@ def data_plane(config: AcceleratorConfig) -> DataPlane:
     store = BlobStore(config.store_directory, limits)
     models = ModelRegistry(engine, memory, store, Journal(config.journal), limits)
     return DataPlane(config, engine, store, memory, models)
+
+
+def _tensorflow(config: AcceleratorConfig) -> TensorFlowEngine:
+    # Few accelerators run such graphs, and all start without what that takes.
+    from elastic_inference.accelerator.engines.tensorflow import (  # noqa: PLC0415
+        TensorFlowEngine,
+    )
+
+    return TensorFlowEngine(
+        config.device, config.memory_bytes, config.threads, config.limits.run_timeout
+    )
