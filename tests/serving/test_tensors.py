@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elastic_inference.errors import InvalidRequestError, PayloadTooLargeError
-from elastic_inference.frameworks.tensorflow.dtypes import NUMBERS, carrier_of
+from elastic_inference.protocol.tensorflow import NUMBERS, carrier_of
 from elastic_inference.protocol.tensors import Array
 from elastic_inference.protocol.varints import decode_varints, encode_varints
 from elastic_inference.protocol.wireformat import number_field, submessage, varint

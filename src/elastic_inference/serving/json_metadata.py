@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from elastic_inference.frameworks.tensorflow.dtypes import NAMES as DTYPES
 from elastic_inference.frameworks.tensorflow.signatures import Signature
 from elastic_inference.protocol.protobuf import decode, parse_proto
+from elastic_inference.protocol.tensorflow import NAMES as DTYPES
 from elastic_inference.serving.service import ModelSpec, VersionStatus
 from elastic_inference.serving.statuses import OK, status_of, words_of
 

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elastic_inference.errors import InvalidRequestError
-from elastic_inference.frameworks.tensorflow.dtypes import carrier_of
 from elastic_inference.frameworks.tensorflow.plan import Tensor
+from elastic_inference.protocol.tensorflow import carrier_of
 from elastic_inference.protocol.tensors import Array
 from elastic_inference.serving.json_documents import bytes_of, is_b64, wrong_format
 from elastic_inference.serving.json_numbers import Numbers

@@ -18,7 +18,6 @@ from elastic_inference.errors import (
     ModelFormatError,
     UnavailableError,
 )
-from elastic_inference.frameworks.tensorflow.dtypes import carrier_of
 from elastic_inference.frameworks.tensorflow.execution import Execution
 from elastic_inference.frameworks.tensorflow.plan import Plan, Tensor
 from elastic_inference.frameworks.tensorflow.signatures import (
@@ -27,6 +26,7 @@ from elastic_inference.frameworks.tensorflow.signatures import (
     read_signatures,
 )
 from elastic_inference.frameworks.tensorflow.source import SERVE, Source
+from elastic_inference.protocol.tensorflow import carrier_of
 from elastic_inference.protocol.tensors import Array
 from elastic_inference.serving import batching_parameters
 from elastic_inference.serving.batching import Queue, Results, Scheduler

@@ -17,8 +17,8 @@ from elastic_inference.errors import (
     InternalError,
     InvalidRequestError,
 )
-from elastic_inference.frameworks.tensorflow.dtypes import carrier_of
 from elastic_inference.frameworks.tensorflow.signatures import Signature
+from elastic_inference.protocol.tensorflow import carrier_of
 from elastic_inference.protocol.tensors import Array
 from elastic_inference.serving.batching import Queue, Run
 from elastic_inference.serving.service import CLASSIFY, PREDICT, REGRESS

@@ -16,7 +16,7 @@ from types import MappingProxyType
 import numpy as np
 
 from elastic_inference.errors import InvalidRequestError, PayloadTooLargeError
-from elastic_inference.frameworks.tensorflow.dtypes import NUMBERS, carrier_of, name_of
+from elastic_inference.protocol.tensorflow import NUMBERS, carrier_of, name_of
 from elastic_inference.protocol.tensors import Array, Buffer
 from elastic_inference.protocol.varints import Numbers, encode_varints, malformed
 from elastic_inference.protocol.wireformat import (

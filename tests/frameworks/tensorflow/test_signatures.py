@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elastic_inference.errors import InvalidRequestError, ModelFormatError, NotFoundError
-from elastic_inference.frameworks.tensorflow.dtypes import NAMES, NUMBERS, carrier_of, name_of
 from elastic_inference.frameworks.tensorflow.signatures import (
     SAVED_MODEL,
     read_signature,
     read_signatures,
 )
+from elastic_inference.protocol.tensorflow import NAMES, NUMBERS, carrier_of, name_of
 
 
 def _save(folder: Path) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.accelerator.engines._graphcalls import Calls, check_tables
-from elastic_inference.accelerator.engines._interface import GRAPH
 from elastic_inference.errors import AcceleratorOutOfMemoryError, ModelFormatError
+from elastic_inference.protocol.tensorflow import DATATYPES, GRAPH, NUMBERS, carrier_of
 from elastic_inference.protocol.tensorflow_operators import ALLOWED
-from elastic_inference.protocol.tensors import CARRIER
 
 # TensorFlow reads no larger message.
 _LARGEST = 2**31 - 1
@@ -27,7 +26,9 @@ _TIES = ("_Xla", "_xla", "_jit", "_gradient", "_tpu", "_TPU")
 # How a call would have its function run: settings of TensorFlow, which are the accelerator's.
 _SETTINGS = ("config", "executor_type")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-_RESOURCE, _VARIANT = 20, 21
+_RESOURCE, _VARIANT = NUMBERS["resource"], NUMBERS["variant"]
+# By TensorFlow's number of the type; texts take what they hold and a pointer.
+_SIZES = {NUMBERS[name]: carrier_of(name).itemsize for name in DATATYPES}
 
 
 def read_graph(path: Path, memory_bytes: int, fed: AbstractSet[str], tf: Any) -> Any:
@@ -121,14 +122,3 @@ def _untie(graph: Any, nodes: Iterable[Any]) -> None:
 def _drop(attributes: Any, beginnings: tuple[str, ...]) -> None:
     for key in [key for key in attributes if key.startswith(beginnings)]:
         del attributes[key]
-
-
-# By TensorFlow's number of the type; texts take what they hold and a pointer.
-_SIZES = {
-    number: CARRIER[datatype].itemsize
-    for number, datatype in (
-        (1, "FP32"), (2, "FP64"), (3, "INT32"), (4, "UINT8"), (5, "INT16"), (6, "INT8"),
-        (8, "COMPLEX64"), (9, "INT64"), (10, "BOOL"), (14, "BF16"), (17, "UINT16"),
-        (18, "COMPLEX128"), (19, "FP16"), (22, "UINT32"), (23, "UINT64"),
-    )
-}  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from elastic_inference.accelerator.engines._interface import DATATYPES, Interface, Port
+from elastic_inference.accelerator.engines._interface import Interface, Port
 from elastic_inference.errors import (
     AcceleratorOutOfMemoryError,
     DeadlineExceededError,
@@ -16,14 +16,16 @@ from elastic_inference.errors import (
     InternalError,
     InvalidRequestError,
 )
-from elastic_inference.protocol.tensors import CARRIER, Array, Value
+from elastic_inference.protocol.tensorflow import carrier_of, reason_of
+from elastic_inference.protocol.tensors import Array, Value
 
 PROVIDER = "TensorFlow"
+# As of ONNX Runtime's errors.
+LONGEST_REASON = 600
 _REQUEST_ERRORS = (
     "InvalidArgumentError", "NotFoundError", "OutOfRangeError", "FailedPreconditionError",
     "UnimplementedError", "AlreadyExistsError",
 )  # fmt: skip
-_HEADING = "Graph execution error"
 # Each set of outputs that is asked for has a callable of its own, and that its own weights.
 _MOST_CALLABLES = 16
 
@@ -157,23 +159,14 @@ def run_error(error: Exception, tf: Any) -> ElasticInferenceError:
             "The run of the graph took too long and was ended.",
             next_step="Give it less to do; EI_RUN_TIMEOUT of the pool sets the limit.",
         )
-    text = f"TensorFlow: {reason_of(error)}"
+    text = f"TensorFlow: {reason_of(error, LONGEST_REASON)}"
     if type(error).__name__ in _REQUEST_ERRORS or isinstance(error, ValueError | TypeError):
         return InvalidRequestError(text)
     return InternalError(text)
 
 
-def reason_of(error: Exception) -> str:
-    """What TensorFlow says is wrong, without where in whose code the graph was made."""
-    text = str(getattr(error, "message", None) or error).strip()
-    _, node, rest = text.rpartition("\nNode: ")
-    lines = rest.split("\n")[1:] if node else text.split("\n")
-    told = [line.strip() for line in lines if line.strip() and not line.startswith(_HEADING)]
-    return (told[0] if told else text)[:600]
-
-
 def _fed(value: Value, port: Port) -> Array:
-    carrier = CARRIER[DATATYPES[port.dtype]]
+    carrier = carrier_of(port.dtype)
     if not isinstance(value, np.ndarray) or value.dtype != carrier:
         found = getattr(value, "dtype", type(value).__name__)
         raise InvalidRequestError(

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from elastic_inference.errors import ModelFormatError
+from elastic_inference.protocol.tensorflow import DATATYPES, GRAPH, INTERFACE
 from elastic_inference.protocol.tensors import MAX_RANK, TensorSpec
 
-GRAPH, INTERFACE = "graph.pb", "interface.json"
 _LARGEST = 1 << 20
 _MOST_TENSORS = 4096
 _LONGEST_NAME = 1024
-DATATYPES: Mapping[str, str] = {
-    "float16": "FP16", "float32": "FP32", "float64": "FP64", "bfloat16": "BF16",
-    "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
-    "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
-    "bool": "BOOL", "string": "BYTES", "complex64": "COMPLEX64", "complex128": "COMPLEX128",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

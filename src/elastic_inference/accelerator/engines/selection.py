@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elastic_inference.accelerator.engines._interface import GRAPH
 from elastic_inference.accelerator.engines.base import (
     Engine,
     LoadedModel,
@@ -18,6 +17,7 @@ from elastic_inference.accelerator.engines.base import (
     ProfiledModel,
 )
 from elastic_inference.errors import InvalidRequestError
+from elastic_inference.protocol.tensorflow import GRAPH
 
 if TYPE_CHECKING:
     from elastic_inference.accelerator.engines.tensorflow import TensorFlowEngine

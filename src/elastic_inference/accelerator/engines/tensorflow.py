@@ -14,8 +14,12 @@ from weakref import WeakSet
 from elastic_inference.accelerator import devices
 from elastic_inference.accelerator.engines import _graphdef
 from elastic_inference.accelerator.engines._graphcalls import node_named
-from elastic_inference.accelerator.engines._graphmodel import TensorFlowModel, reason_of, run_error
-from elastic_inference.accelerator.engines._interface import INTERFACE, Interface, read_interface
+from elastic_inference.accelerator.engines._graphmodel import (
+    LONGEST_REASON,
+    TensorFlowModel,
+    run_error,
+)
+from elastic_inference.accelerator.engines._interface import Interface, read_interface
 from elastic_inference.accelerator.engines._options import check_options
 from elastic_inference.accelerator.engines.base import LoadOptions, ModelFiles
 from elastic_inference.accelerator.memory import ProcessMemory
@@ -25,6 +29,7 @@ from elastic_inference.errors import (
     ElasticInferenceError,
     ModelFormatError,
 )
+from elastic_inference.protocol.tensorflow import INTERFACE, reason_of
 
 
 class TensorFlowEngine:
@@ -75,7 +80,9 @@ class TensorFlowEngine:
             raise run_error(error, self._tf) from error
         except Exception as error:
             # Whatever it is: all that TensorFlow was given here is the model.
-            raise ModelFormatError(f"TensorFlow refuses the graph: {reason_of(error)}") from error
+            raise ModelFormatError(
+                f"TensorFlow refuses the graph: {reason_of(error, LONGEST_REASON)}"
+            ) from error
         self._models.add(model)
         return model
 

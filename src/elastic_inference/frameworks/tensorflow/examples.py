@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
-from elastic_inference.frameworks.tensorflow.dtypes import name_of
 from elastic_inference.frameworks.tensorflow.graph import Graph
+from elastic_inference.protocol.tensorflow import name_of
 
 _PARSERS = {"ParseExample", "ParseExampleV2", "ParseSingleExample"}
 _SPARSE_VALUES = 2

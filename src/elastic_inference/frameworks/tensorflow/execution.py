@@ -15,7 +15,6 @@ import numpy as np
 from elastic_inference.client import Accelerator
 from elastic_inference.client.model import Model
 from elastic_inference.errors import ConfigurationError, InvalidRequestError
-from elastic_inference.frameworks.tensorflow.dtypes import DATATYPES, carrier_of
 from elastic_inference.frameworks.tensorflow.plan import (
     ACCELERATOR,
     ONNX,
@@ -23,9 +22,9 @@ from elastic_inference.frameworks.tensorflow.plan import (
     Segment,
     Tensor,
 )
+from elastic_inference.protocol.tensorflow import DATATYPES, GRAPH, INTERFACE, carrier_of
 from elastic_inference.protocol.tensors import Array, Value
 
-GRAPH, INTERFACE = "graph.pb", "interface.json"
 _BFLOAT16 = "bfloat16"
 # Each set of outputs that is asked for has steps of its own.
 _MOST_ROUTES = 64

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from elastic_inference.errors import InvalidRequestError
-from elastic_inference.frameworks.tensorflow.dtypes import carrier_of
 from elastic_inference.frameworks.tensorflow.execution import as_fed
 from elastic_inference.frameworks.tensorflow.failures import refused, translate
 from elastic_inference.frameworks.tensorflow.plan import Shape, Tensor
+from elastic_inference.protocol.tensorflow import carrier_of
 from elastic_inference.protocol.tensors import Array
 
 

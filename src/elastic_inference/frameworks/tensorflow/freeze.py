@@ -21,7 +21,7 @@ from elastic_inference.frameworks.tensorflow.frozen import (
     tensors_named,
 )
 from elastic_inference.frameworks.tensorflow.graphfile import load_file
-from elastic_inference.frameworks.tensorflow.local import import_tensorflow, reason_of
+from elastic_inference.frameworks.tensorflow.local import import_tensorflow
 from elastic_inference.frameworks.tensorflow.signatures import INIT_OP, read_signatures
 from elastic_inference.frameworks.tensorflow.source import Source
 from elastic_inference.frameworks.tensorflow.variables import (
@@ -30,6 +30,7 @@ from elastic_inference.frameworks.tensorflow.variables import (
     read_constants,
     written_variables,
 )
+from elastic_inference.protocol.tensorflow import reason_of
 
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _READS = frozenset(["ReadVariableOp", "ResourceGather", "ResourceGatherNd"])

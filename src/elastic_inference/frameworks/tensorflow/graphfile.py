@@ -11,8 +11,8 @@ from elastic_inference.frameworks.tensorflow.frozen import (
     node_of,
     tensors_named,
 )
-from elastic_inference.frameworks.tensorflow.local import reason_of
 from elastic_inference.frameworks.tensorflow.source import Source
+from elastic_inference.protocol.tensorflow import reason_of
 
 _TEXT = {".pbtxt", ".prototxt", ".txt"}
 _VARIABLES = {"Variable", "VariableV2", "VarHandleOp"}

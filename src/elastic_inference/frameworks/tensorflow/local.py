@@ -10,6 +10,7 @@ from typing import Any
 
 from elastic_inference.errors import ConfigurationError, InternalError, InvalidRequestError
 from elastic_inference.frameworks.tensorflow.plan import Segment
+from elastic_inference.protocol.tensorflow import reason_of
 from elastic_inference.protocol.tensors import Array
 
 # Each set of outputs that is asked for has a callable of its own.
@@ -102,11 +103,3 @@ class LocalSegment:
 
     def close(self) -> None:
         self._session.close()
-
-
-def reason_of(error: Exception) -> str:
-    """What TensorFlow says is wrong, without where in whose code the graph was made."""
-    text = str(getattr(error, "message", None) or error).strip()
-    _, node, told = text.rpartition("\nNode: ")
-    lines = told.split("\n")[1:] if node else text.split("\n")
-    return next((line.strip() for line in lines if line.strip()), text)[:1000]

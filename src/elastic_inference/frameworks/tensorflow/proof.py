@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from elastic_inference.frameworks.tensorflow.graph import Graph
-from elastic_inference.frameworks.tensorflow.local import reason_of
 from elastic_inference.frameworks.tensorflow.plan import Tensor
 from elastic_inference.frameworks.tensorflow.samples import Recipe, draw, recipes
+from elastic_inference.protocol.tensorflow import reason_of
 from elastic_inference.protocol.tensors import Array
 
 _SAMPLES = 2

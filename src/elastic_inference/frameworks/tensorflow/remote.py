@@ -17,7 +17,6 @@ from elastic_inference.errors import (
     UnavailableError,
 )
 from elastic_inference.frameworks.tensorflow import placeholders
-from elastic_inference.frameworks.tensorflow.dtypes import carrier_of
 from elastic_inference.frameworks.tensorflow.execution import Execution
 from elastic_inference.frameworks.tensorflow.failures import refused, translate
 from elastic_inference.frameworks.tensorflow.feeds import Feeds, in_words
@@ -25,6 +24,7 @@ from elastic_inference.frameworks.tensorflow.plan import ACCELERATOR, Tensor
 from elastic_inference.frameworks.tensorflow.prepare import prepare
 from elastic_inference.frameworks.tensorflow.results import finish
 from elastic_inference.frameworks.tensorflow.source import Source
+from elastic_inference.protocol.tensorflow import carrier_of
 from elastic_inference.protocol.tensors import Array
 
 # What TensorFlow raises besides for a model that cannot be loaded, or lacks a tensor.

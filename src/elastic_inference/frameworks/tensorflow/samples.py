@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from elastic_inference.frameworks.tensorflow.dtypes import carrier_of
 from elastic_inference.frameworks.tensorflow.examples import features_of
 from elastic_inference.frameworks.tensorflow.graph import Graph
 from elastic_inference.frameworks.tensorflow.plan import Shape
+from elastic_inference.protocol.tensorflow import carrier_of
 from elastic_inference.protocol.tensors import Array
 
 MOST_ATTEMPTS = 24

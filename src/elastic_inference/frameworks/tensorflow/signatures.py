@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elastic_inference.errors import ModelFormatError, NotFoundError
-from elastic_inference.frameworks.tensorflow.dtypes import NAMES, name_of
 from elastic_inference.frameworks.tensorflow.plan import Shape, Tensor
+from elastic_inference.protocol.tensorflow import NAMES, name_of
 from elastic_inference.protocol.wireformat import BYTES, VARINT, Span, fields
 
 SAVED_MODEL = "saved_model.pb"

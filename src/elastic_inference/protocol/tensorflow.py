@@ -1,4 +1,6 @@
-"""TensorFlow's element types without TensorFlow: their names, numbers and carriers.
+"""What clients and accelerators know of TensorFlow without TensorFlow.
+
+Its element types with their numbers and carriers, how a graph is uploaded, and how its errors read.
 
 Numbers: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/framework/types.proto
 """
@@ -58,7 +60,11 @@ DATATYPES: Mapping[str, str] = MappingProxyType(
         "complex128": "COMPLEX128",
     }
 )
+# The files of a graph that an accelerator runs in TensorFlow; see "Loading a model" in
+# docs/protocol.md.
+GRAPH, INTERFACE = "graph.pb", "interface.json"
 _REFERENCE = 100
+_HEADING = "Graph execution error"
 
 
 def name_of(number: int) -> str:
@@ -83,3 +89,12 @@ def carrier_of(name: str) -> np.dtype[Any]:
     if datatype is None:
         raise InvalidRequestError(f"Tensors of type {name} cannot be passed.")
     return CARRIER[datatype]
+
+
+def reason_of(error: Exception, longest: int = 1000) -> str:
+    """What TensorFlow says is wrong, without where in whose code the graph was made."""
+    text = str(getattr(error, "message", None) or error).strip()
+    _, node, rest = text.rpartition("\nNode: ")
+    lines = rest.split("\n")[1:] if node else text.split("\n")
+    told = [line.strip() for line in lines if line.strip() and not line.startswith(_HEADING)]
+    return (told[0] if told else text)[:longest]
