@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
+from benchmarks.driving import drive
 
 _LABEL = "softmax_label"
 # What people write for `forward`: anything with arrays in `data`.
@@ -73,17 +74,6 @@ def _module(
     return run
 
 
-def _drive(run: Callable[[], Any], seconds: float) -> list[float]:
-    for _ in range(2):
-        run()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while (begun := time.perf_counter()) < end or len(times) < 5:
-        run()
-        times.append((time.perf_counter() - begun) * 1e3)
-    return times
-
-
 def main() -> int:
     """Do what the lines say until there are no more."""
     # What libraries print must not get between the answers.
@@ -98,7 +88,7 @@ def main() -> int:
         elif message["do"] == "save":
             np.save(message["path"], ways[message["way"]]())
         else:
-            answer = {"ms": _drive(ways[message["way"]], message["seconds"])}
+            answer = {"ms": drive(ways[message["way"]], message["seconds"])}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
     return 0

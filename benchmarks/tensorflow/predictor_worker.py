@@ -12,8 +12,9 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from benchmarks.driving import drive
 
 
 def _open(message: dict[str, Any]) -> tuple[Callable[[], Any], dict[str, Any]]:
@@ -33,17 +34,6 @@ def _open(message: dict[str, Any]) -> tuple[Callable[[], Any], dict[str, Any]]:
     return (lambda: predictor(feeds)), answer
 
 
-def _drive(run: Callable[[], Any], seconds: float) -> list[float]:
-    for _ in range(2):
-        run()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while (begun := time.perf_counter()) < end or len(times) < 5:
-        run()
-        times.append((time.perf_counter() - begun) * 1e3)
-    return times
-
-
 def main() -> int:
     """Do what the lines say until there are no more."""
     # What libraries print must not get between the answers.
@@ -56,12 +46,11 @@ def main() -> int:
             run, answer = _open(message)
         else:
             assert run is not None
-            answer = {"ms": _drive(run, message["seconds"])}
+            answer = {"ms": drive(run, message["seconds"])}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
     return 0
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent.parent.parent))
     sys.exit(main())

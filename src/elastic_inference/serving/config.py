@@ -5,7 +5,7 @@ https://github.com/tensorflow/serving/tree/master/tensorflow_serving/config
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -158,7 +158,7 @@ def models_of(document: Mapping[str, Any]) -> ModelServerConfig:
     if "custom_model_config" in document:
         return ModelServerConfig(custom="custom_model_config")
     entries = document.get("model_config_list", {}).get("config", ())
-    return ModelServerConfig(tuple(_model(entry) for entry in entries))
+    return ModelServerConfig(tuple(model_config(entry) for entry in entries))
 
 
 def read_monitoring(path: str) -> MonitoringConfig:
@@ -243,22 +243,35 @@ def platform_of(platform: str, model_type: int, name: str) -> str:
     return TENSORFLOW
 
 
-def _model(document: Mapping[str, Any]) -> ModelConfig:
+def model_config(
+    document: Mapping[str, Any], numbers: Callable[[Any], Sequence[int]] = tuple
+) -> ModelConfig:
+    """The model that a ModelConfig message describes.
+
+    Args:
+        document: the message by its fields' names.
+        numbers: makes a sequence of what the message has for repeated numbers.
+
+    Raises:
+        InvalidRequestError: its platform is set twice, or is not TensorFlow.
+    """
     name = document.get("name", "")
     labels = document.get("version_labels", ())
     return ModelConfig(
         name,
         document.get("base_path", ""),
         platform_of(document.get("model_platform", ""), document.get("model_type", 0), name),
-        _policy(document.get("model_version_policy", {})),
+        _policy(document.get("model_version_policy", {}), numbers),
         {entry.get("key", ""): entry.get("value", 0) for entry in labels},
         "logging_config" in document,
     )
 
 
-def _policy(document: Mapping[str, Any]) -> VersionPolicy:
+def _policy(document: Mapping[str, Any], numbers: Callable[[Any], Sequence[int]]) -> VersionPolicy:
     if SPECIFIC in document:
-        return VersionPolicy(SPECIFIC, versions=tuple(document[SPECIFIC].get("versions", ())))
+        versions = document[SPECIFIC].get("versions")
+        found = () if versions is None else tuple(numbers(versions))
+        return VersionPolicy(SPECIFIC, versions=found)
     if ALL in document:
         return VersionPolicy(ALL)
     return VersionPolicy(LATEST, max(document.get(LATEST, {}).get("num_versions", 1), 1))

@@ -16,14 +16,9 @@ from elastic_inference.frameworks.tensorflow.signatures import Signature
 from elastic_inference.protocol.protobuf import decode, encode, parse_proto
 from elastic_inference.protocol.protobuf import length_delimited as delimited
 from elastic_inference.protocol.tensors import Array, Buffer
-from elastic_inference.protocol.varints import malformed
+from elastic_inference.protocol.varints import Numbers, malformed
 from elastic_inference.protocol.wireformat import BYTES, VARINT, Span, fields, varint
-from elastic_inference.serving.config import (
-    ModelConfig,
-    ModelServerConfig,
-    VersionPolicy,
-    platform_of,
-)
+from elastic_inference.serving.config import ModelServerConfig, model_config
 from elastic_inference.serving.service import (
     Classified,
     ModelSpec,
@@ -239,7 +234,7 @@ def read_reload(data: bytes) -> ModelServerConfig | None:
     if "model_config_list" not in config:
         return None
     return ModelServerConfig(
-        tuple(_model(each) for each in config["model_config_list"].get("config", ()))
+        tuple(model_config(each, _few) for each in config["model_config_list"].get("config", ()))
     )
 
 
@@ -319,27 +314,8 @@ def _examples(document: Mapping[str, Any]) -> list[bytes]:
     return found
 
 
-def _model(document: Mapping[str, Any]) -> ModelConfig:
-    name = document.get("name", "")
-    labels = document.get("version_labels", ())
-    return ModelConfig(
-        name,
-        document.get("base_path", ""),
-        platform_of(document.get("model_platform", ""), document.get("model_type", 0), name),
-        _policy(document.get("model_version_policy", {})),
-        {entry.get("key", ""): entry.get("value", 0) for entry in labels},
-        "logging_config" in document,
-    )
-
-
-def _policy(document: Mapping[str, Any]) -> VersionPolicy:
-    if "specific" in document:
-        versions = document["specific"].get("versions")
-        found = versions.few(_MOST_KEYS) if versions is not None else []
-        return VersionPolicy("specific", versions=tuple(found))
-    if "all" in document:
-        return VersionPolicy("all")
-    return VersionPolicy("latest", max(document.get("latest", {}).get("num_versions", 1), 1))
+def _few(versions: Numbers) -> Sequence[int]:
+    return versions.few(_MOST_KEYS)
 
 
 # Writing

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from elastic_inference.errors import ElasticInferenceError, InvalidRequestError
 from elastic_inference.frameworks.tensorflow.signatures import Signature
@@ -16,6 +16,7 @@ from elastic_inference.serving.config import ModelServerConfig
 from elastic_inference.serving.metrics import Metrics
 from elastic_inference.serving.statuses import UnsupportedError
 
+T = TypeVar("T")
 START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UNLOADING", "END"
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -228,10 +229,7 @@ class Service:
         examples: Sequence[bytes],
         deadline: float | None,
     ) -> Classified:
-        began = time.monotonic()
-        rows = servable.classify(spec.signature or DEFAULT_SIGNATURE, examples, deadline)
-        self._metrics.observe_runtime(spec.name, "Classify", time.monotonic() - began)
-        self._metrics.observe_examples(spec.name, len(examples))
+        rows = self._run(servable.classify, "Classify", spec, examples, deadline)
         return Classified(_resolved(spec, servable), rows)
 
     def _regress(
@@ -241,11 +239,22 @@ class Service:
         examples: Sequence[bytes],
         deadline: float | None,
     ) -> Regressed:
-        began = time.monotonic()
-        values = servable.regress(spec.signature or DEFAULT_SIGNATURE, examples, deadline)
-        self._metrics.observe_runtime(spec.name, "Regress", time.monotonic() - began)
-        self._metrics.observe_examples(spec.name, len(examples))
+        values = self._run(servable.regress, "Regress", spec, examples, deadline)
         return Regressed(_resolved(spec, servable), values)
+
+    def _run(
+        self,
+        run: Callable[[str, Sequence[bytes], float | None], T],
+        method: str,
+        spec: ModelSpec,
+        examples: Sequence[bytes],
+        deadline: float | None,
+    ) -> T:
+        began = time.monotonic()
+        result = run(spec.signature or DEFAULT_SIGNATURE, examples, deadline)
+        self._metrics.observe_runtime(spec.name, method, time.monotonic() - began)
+        self._metrics.observe_examples(spec.name, len(examples))
+        return result
 
 
 def _resolved(spec: ModelSpec, servable: Servable) -> ModelSpec:

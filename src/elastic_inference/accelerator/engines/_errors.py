@@ -40,7 +40,6 @@ _OPSET = re.compile(
     r"Opset (\d+) .*official support for domain (\S+) is till opset (\d+)", re.DOTALL
 )
 _IR_VERSION = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
-_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
 _REQUEST_KINDS = frozenset({"InvalidArgument"})
 _MODEL_KINDS = frozenset(
     {
@@ -53,10 +52,6 @@ _LONGEST = 600
 
 def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
-
-
-def is_disk_full(error: BaseException) -> bool:
-    return bool(_DISK_FULL.search(str(error)))
 
 
 def one_line(error: BaseException, hidden: str = "") -> str:

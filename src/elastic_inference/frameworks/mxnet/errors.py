@@ -66,11 +66,6 @@ def key_error(message: str) -> ElasticInferenceError:
     return both((KeyError,), InvalidRequestError)(message)
 
 
-def attribute_error(message: str) -> ElasticInferenceError:
-    """An AttributeError of ours."""
-    return both((AttributeError,), InvalidRequestError)(message)
-
-
 def assertion_error(message: str) -> ElasticInferenceError:
     """An AssertionError of ours."""
     return both((AssertionError,), InvalidRequestError)(message)

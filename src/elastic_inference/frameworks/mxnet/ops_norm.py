@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -58,18 +59,20 @@ BATCH_NORM = declare(
 )
 
 
-@operator(
-    "BatchNorm",
-    "_npx_batch_norm",
+# All of them take and give the same.
+_batch_normalization = partial(
+    operator,
     inputs=("data", "gamma", "beta", "moving_mean", "moving_var"),
     auxiliary=("moving_mean", "moving_var"),
-    parameters=BATCH_NORM,
     shapes=_batch_norm_shapes,
     types=_batch_norm_types,
     outputs=3,
     visible=lambda a: 3 if a.output_mean_var else 1,
     output_names=("output", "mean", "var"),
 )
+
+
+@_batch_normalization("BatchNorm", "_npx_batch_norm", parameters=BATCH_NORM)
 def _batch_norm(e: Emit) -> tuple[str, str, str]:
     return batch_norm(e), e.inputs[3], e.inputs[4]
 
@@ -90,44 +93,17 @@ def batch_norm(e: Emit) -> str:
     return e.add("Add", e.add("Mul", x, scale), shift)
 
 
-operator(
-    "BatchNorm_v1",
-    inputs=("data", "gamma", "beta", "moving_mean", "moving_var"),
-    auxiliary=("moving_mean", "moving_var"),
-    parameters=BATCH_NORM,
-    shapes=_batch_norm_shapes,
-    types=_batch_norm_types,
-    outputs=3,
-    visible=lambda a: 3 if a.output_mean_var else 1,
-    output_names=("output", "mean", "var"),
-)(_batch_norm)
+_batch_normalization("BatchNorm_v1", parameters=BATCH_NORM)(_batch_norm)
 
 
-@operator(
-    "_contrib_BatchNormWithReLU",
-    inputs=("data", "gamma", "beta", "moving_mean", "moving_var"),
-    auxiliary=("moving_mean", "moving_var"),
-    parameters=BATCH_NORM,
-    shapes=_batch_norm_shapes,
-    types=_batch_norm_types,
-    outputs=3,
-    visible=lambda a: 3 if a.output_mean_var else 1,
-    output_names=("output", "mean", "var"),
-)
+@_batch_normalization("_contrib_BatchNormWithReLU", parameters=BATCH_NORM)
 def _batch_norm_with_relu(e: Emit) -> tuple[str, str, str]:
     return e.add("Relu", batch_norm(e)), e.inputs[3], e.inputs[4]
 
 
-operator(
+_batch_normalization(
     "_contrib_SyncBatchNorm",
-    inputs=("data", "gamma", "beta", "moving_mean", "moving_var"),
-    auxiliary=("moving_mean", "moving_var"),
     parameters={**BATCH_NORM, **declare(ndev=integer(1), key=text(""))},
-    shapes=_batch_norm_shapes,
-    types=_batch_norm_types,
-    outputs=3,
-    visible=lambda a: 3 if a.output_mean_var else 1,
-    output_names=("output", "mean", "var"),
 )(_batch_norm)
 
 
