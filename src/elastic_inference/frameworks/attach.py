@@ -68,6 +68,20 @@ def goes_on_locally() -> bool:
     return from_environment(ClientSettings).on_loss == "local"
 
 
+def warn_of_loss(error: UnavailableError, consequence: str, *, stacklevel: int = 4) -> None:
+    """Say that a model goes on without its accelerator.
+
+    Args:
+        consequence: what goes on how.
+        stacklevel: of the warning, as if the caller gave it.
+    """
+    warnings.warn(
+        f"The accelerator is lost ({error}); {consequence}, as EI_ON_LOSS=local says.",
+        RuntimeWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
 def domains(target: Accelerator) -> tuple[dict[str, int], int]:
     """The operator-set domains that an accelerator runs, and its number of threads."""
     info: dict[str, Any] = target.info()

@@ -184,12 +184,8 @@ class InferenceSession(real.InferenceSession):  # type: ignore[misc]  # the real
     def _lose(self, error: UnavailableError) -> None:
         if not attach.goes_on_locally():
             raise error
-        warnings.warn(
-            f"The accelerator is lost ({error}); this session goes on with the local "
-            "ONNX Runtime, as EI_ON_LOSS=local says.",
-            RuntimeWarning,
-            stacklevel=5,
-        )
+        consequence = "this session goes on with the local ONNX Runtime"
+        attach.warn_of_loss(error, consequence, stacklevel=5)
         self._open_locally()
 
     def _local(self, reason: str) -> Any:

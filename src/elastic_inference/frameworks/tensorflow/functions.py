@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -221,12 +220,7 @@ class Accelerated:
         if not attach.goes_on_locally():
             raise translate(error) from error
         self._accelerator = None
-        warnings.warn(
-            f"The accelerator is lost ({error}); this function goes on in this process's own "
-            "TensorFlow, as EI_ON_LOSS=local says.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+        attach.warn_of_loss(error, "this function goes on in this process's own TensorFlow")
 
     def explain(self) -> str:
         """Which parts run where, and why, for each kind of arguments so far."""

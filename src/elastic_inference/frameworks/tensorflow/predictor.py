@@ -6,7 +6,6 @@ import contextlib
 import shutil
 import tempfile
 import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -134,12 +133,7 @@ class EIPredictor:
     def _lose(self, error: UnavailableError) -> _Runner:
         if not attach.goes_on_locally():
             raise translate(error) from error
-        warnings.warn(
-            f"The accelerator is lost ({error}); this predictor goes on with this process's own "
-            "TensorFlow, as EI_ON_LOSS=local says.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+        attach.warn_of_loss(error, "this predictor goes on with this process's own TensorFlow")
         return self._run_here(None if self._path else self._graph)
 
     def __call__(self, input_dict: Mapping[str, Any]) -> dict[str, Any]:
