@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.accelerator.engines._graphcalls import node_named
 from elastic_inference.accelerator.engines._graphdef import read_graph
 from elastic_inference.accelerator.engines._interface import read_interface
+from elastic_inference.protocol.tensorflow import node_of
 from elastic_inference.protocol.tensorflow_operators import ALLOWED
 from tests.fuzz.mutations import mutate_bytes, mutate_document
 from tests.fuzz.target import Target, accepted
@@ -100,7 +100,7 @@ class Interfaces(Target):
             for port, entry in zip(ports, entries, strict=True):
                 assert port.tensor == entry["tensor"]
                 assert port.dtype == entry["dtype"]
-                assert node_named(port.tensor) in port.tensor
+                assert node_of(port.tensor) in port.tensor
                 sizes = entry.get("shape")
                 known = None if sizes is None else [-1 if size is None else size for size in sizes]
                 assert port.spec.shape == (None if known is None else tuple(known))

@@ -91,6 +91,11 @@ def carrier_of(name: str) -> np.dtype[Any]:
     return CARRIER[datatype]
 
 
+def node_of(name: str) -> str:
+    """The node of a tensor's name, or of an entry of a NodeDef's `input`."""
+    return name.removeprefix("^").partition(":")[0]
+
+
 def reason_of(error: Exception, longest: int = 1000) -> str:
     """What TensorFlow says is wrong, without where in whose code the graph was made."""
     text = str(getattr(error, "message", None) or error).strip()

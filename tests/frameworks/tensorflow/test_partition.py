@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from elastic_inference.errors import InvalidRequestError
-from elastic_inference.frameworks.tensorflow.frozen import node_of
 from elastic_inference.frameworks.tensorflow.graph import Graph
 from elastic_inference.frameworks.tensorflow.partition import Part
 from elastic_inference.frameworks.tensorflow.placement import Home
+from elastic_inference.protocol.tensorflow import node_of
 from tests.frameworks.tensorflow.graphs import divided, frozen, run_parts, run_whole
 
 # What converts, what TensorFlow alone knows, and what must be here.

@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from elastic_inference.errors import ModelFormatError
+from elastic_inference.protocol.tensorflow import node_of
 
 _FILLS_TABLE = ("InitializeTable", "LookupTableImport")
 # What stands in a graph for a value from outside.
@@ -112,12 +113,7 @@ def check_tables(nodes: Sequence[Any], calls: Calls, fed: AbstractSet[str]) -> N
                 next_step="Fill tables from constants, by the initializer.",
             )
         for source in node.input:
-            name = node_named(source)
+            name = node_of(source)
             if name not in seen:
                 seen.add(name)
                 waiting.append(name)
-
-
-def node_named(tensor: str) -> str:
-    """The node that a tensor such as `x:0`, or an input such as `^x`, is of."""
-    return tensor.removeprefix("^").partition(":")[0]

@@ -13,7 +13,6 @@ from weakref import WeakSet
 
 from elastic_inference.accelerator import devices
 from elastic_inference.accelerator.engines import _graphdef
-from elastic_inference.accelerator.engines._graphcalls import node_named
 from elastic_inference.accelerator.engines._graphmodel import (
     LONGEST_REASON,
     TensorFlowModel,
@@ -29,7 +28,7 @@ from elastic_inference.errors import (
     ElasticInferenceError,
     ModelFormatError,
 )
-from elastic_inference.protocol.tensorflow import INTERFACE, reason_of
+from elastic_inference.protocol.tensorflow import INTERFACE, node_of, reason_of
 
 
 class TensorFlowEngine:
@@ -66,7 +65,7 @@ class TensorFlowEngine:
         check_options(options, self._threads)
         interface = read_interface(files.directory / INTERFACE)
         self._left = True
-        fed = {node_named(port.tensor) for port in interface.inputs}
+        fed = {node_of(port.tensor) for port in interface.inputs}
         definition = _graphdef.read_graph(
             files.directory / files.main, self._memory_bytes, fed, self._tf
         )

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.frameworks.tensorflow.frozen import node_of
-from elastic_inference.protocol.tensorflow import NUMBERS
+from elastic_inference.protocol.tensorflow import NUMBERS, node_of
 
 FOLDER = "assets"
 _COLLECTION = "saved_model_assets"

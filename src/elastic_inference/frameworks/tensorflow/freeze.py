@@ -16,7 +16,6 @@ from elastic_inference.frameworks.tensorflow.assets import find_assets, name_ass
 from elastic_inference.frameworks.tensorflow.frozen import (
     Frozen,
     inline,
-    node_of,
     tensor_name,
     tensors_named,
 )
@@ -30,7 +29,7 @@ from elastic_inference.frameworks.tensorflow.variables import (
     read_constants,
     written_variables,
 )
-from elastic_inference.protocol.tensorflow import reason_of
+from elastic_inference.protocol.tensorflow import node_of, reason_of
 
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _READS = frozenset(["ReadVariableOp", "ResourceGather", "ResourceGatherNd"])

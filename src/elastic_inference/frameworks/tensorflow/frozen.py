@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from elastic_inference.errors import NotFoundError
+from elastic_inference.protocol.tensorflow import node_of
 
 # Of functional control flow, which an inliner otherwise makes switches and merges.
 _LOWERED = "_lower_using_switch_merge"
@@ -45,11 +46,6 @@ class Frozen:
     def with_definition(self, definition: Any) -> Frozen:
         """The same with another graph."""
         return replace(self, definition=definition)
-
-
-def node_of(name: str) -> str:
-    """The node of a tensor's name, or of an entry of a NodeDef's `input`."""
-    return name.removeprefix("^").partition(":")[0]
 
 
 def tensor_name(name: str) -> str:

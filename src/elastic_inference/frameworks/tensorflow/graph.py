@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from elastic_inference.errors import InvalidRequestError
-from elastic_inference.frameworks.tensorflow.frozen import Frozen, node_of, tensor_name
+from elastic_inference.frameworks.tensorflow.frozen import Frozen, tensor_name
 from elastic_inference.frameworks.tensorflow.plan import Shape
 from elastic_inference.frameworks.tensorflow.variables import called, is_write
-from elastic_inference.protocol.tensorflow import NAMES, NUMBERS, carrier_of, name_of
+from elastic_inference.protocol.tensorflow import NAMES, NUMBERS, carrier_of, name_of, node_of
 
 Node: TypeAlias = Any
 _UNKNOWN_SIZE = 16

@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from elastic_inference.errors import ModelFormatError
-from elastic_inference.frameworks.tensorflow.frozen import (
-    Frozen,
-    inline,
-    node_of,
-    tensors_named,
-)
+from elastic_inference.frameworks.tensorflow.frozen import Frozen, inline, tensors_named
 from elastic_inference.frameworks.tensorflow.source import Source
-from elastic_inference.protocol.tensorflow import reason_of
+from elastic_inference.protocol.tensorflow import node_of, reason_of
 
 _TEXT = {".pbtxt", ".prototxt", ".txt"}
 _VARIABLES = {"Variable", "VariableV2", "VarHandleOp"}

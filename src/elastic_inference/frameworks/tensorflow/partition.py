@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from elastic_inference.frameworks.tensorflow.frozen import node_of
 from elastic_inference.frameworks.tensorflow.graph import Graph
 from elastic_inference.frameworks.tensorflow.placement import Home, Placed, is_heavy
 from elastic_inference.frameworks.tensorflow.units import Units
+from elastic_inference.protocol.tensorflow import node_of
 
 # All in the bytes that cross in the same time. What a segment costs each time that it runs:
 _SEGMENT = {Home.ONNX: 128 * 1024, Home.TENSORFLOW: 192 * 1024, Home.INSTANCE: 1024}

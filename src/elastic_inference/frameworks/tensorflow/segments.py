@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from elastic_inference.frameworks.tensorflow.frozen import node_of, tensor_name
+from elastic_inference.frameworks.tensorflow.frozen import tensor_name
 from elastic_inference.frameworks.tensorflow.graph import Graph
 from elastic_inference.frameworks.tensorflow.partition import Part
 from elastic_inference.frameworks.tensorflow.plan import Shape, Tensor
 from elastic_inference.frameworks.tensorflow.variables import called
-from elastic_inference.protocol.tensorflow import NUMBERS
+from elastic_inference.protocol.tensorflow import NUMBERS, node_of
 
 NO_RANKS: Mapping[str, int] = MappingProxyType({})
 

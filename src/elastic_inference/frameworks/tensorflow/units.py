@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from elastic_inference.frameworks.tensorflow.frozen import node_of
 from elastic_inference.frameworks.tensorflow.graph import Graph
 from elastic_inference.frameworks.tensorflow.placement import Home, Placed
+from elastic_inference.protocol.tensorflow import node_of
 
 _ENTERS = frozenset(["Enter", "RefEnter"])
 _EXITS = frozenset(["Exit", "RefExit"])

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from elastic_inference.frameworks.tensorflow.frozen import Frozen, inline, node_of
-from elastic_inference.protocol.tensorflow import NUMBERS
+from elastic_inference.frameworks.tensorflow.frozen import Frozen, inline
+from elastic_inference.protocol.tensorflow import NUMBERS, node_of
 
 _HANDLES = {"VarHandleOp", "Variable", "VariableV2"}
 # Operators that write the variable of their first input.
