@@ -132,21 +132,19 @@ class Planner:
                 return made, placed
 
     def _make(self, graph: Graph, truth: Truth, part: Part) -> _Made:
-        values = truth.values(part.inputs, part.outputs)
         if part.home is Home.ONNX:
             key = tuple(sorted(part.own))
             if key not in self._onnx:
-                self._onnx[key] = self._convert(graph, truth, part, values)
+                self._onnx[key] = self._convert(graph, truth, part)
             found = self._onnx[key]
             if isinstance(found, ConversionError):
                 raise found
             return found
-        alone = extract(graph, part)
-        return _Made(part, alone, "", {}, _crossing(part, values))
+        values = truth.values(part.inputs, part.outputs)
+        return _Made(part, extract(graph, part), "", {}, _crossing(part, values))
 
-    def _convert(
-        self, graph: Graph, truth: Truth, part: Part, values: Sequence[Mapping[str, Array]]
-    ) -> _Made | ConversionError:
+    def _convert(self, graph: Graph, truth: Truth, part: Part) -> _Made | ConversionError:
+        values = truth.values(part.inputs, part.outputs)
         if not values:
             return ConversionError(f"no sample makes TensorFlow run it: {truth.reason}")
         # What TensorFlow does not know of a table's results, say, the samples show.
