@@ -179,7 +179,7 @@ class Model:
     def _run(self, values: dict[str, Array]) -> list[Array]:
         parts = self._begin()
         try:
-            known = dict(self._plan.constants) | values
+            known = {**self._plan.constants, **values}
             for segment, part in parts:
                 wanted = [each.name for each in segment.outputs]
                 results = part.run({each.name: known[each.name] for each in segment.inputs}, wanted)
