@@ -81,9 +81,10 @@ soak-mms:
 	@if ! java -version >/dev/null 2>&1; then echo "Skipped: Multi Model Server needs Java, and there is none here."; \
 	else $(MAKE) --no-print-directory $(MMS)/.made && $(MMS)/bin/python examples/mms/soak.py; fi
 
-# Tests that mostly convert models run two at a time; those of processes, faults and times by
-# themselves.
-SIDE_BY_SIDE := tests/frameworks/tensorflow tests/frameworks/mxnet tests/serving
+# Tests that mostly compute or wait run two at a time; those that count processes, or make faults,
+# by themselves.
+SIDE_BY_SIDE := $(addprefix tests/,frameworks/tensorflow frameworks/mxnet serving client control \
+	protocol)
 test: $(VENV)/.dev
 	@failed=0; $(BIN)/python -m pytest -q -n 2 --dist loadfile $(SIDE_BY_SIDE) || failed=1; \
 		$(BIN)/python -m pytest -q $(SIDE_BY_SIDE:%=--ignore=%) || failed=1; exit $$failed
