@@ -141,10 +141,25 @@ class Role:
     trust_policy: str
     tags: Mapping[str, str]
     created_at: float
+    max_session: int = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceProfile:
+    """What gives a role to an instance; None: it has none yet."""
+
+    account: str
+    name: str
+    id: str
+    role_name: str | None
+    tags: Mapping[str, str]
+    created_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRecord:
+    """A policy; `document` is that of its default version."""
+
     account: str
     name: str
     id: str
@@ -152,6 +167,31 @@ class PolicyRecord:
     description: str
     created_at: float
     updated_at: float
+    default_version: int = 1
+    latest_version: int = 1
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyVersion:
+    """A version of a policy that is not its default one."""
+
+    account: str
+    policy: str
+    version: int
+    document: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InlinePolicy:
+    """A policy inside the user or role (`kind`) of that name."""
+
+    account: str
+    kind: str
+    name: str
+    policy: str
+    document: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +271,7 @@ class Instance:
         booted: that has run.
         place: where it is, in the compute provider's words.
         host: what a registered host says of itself.
+        ec2: what it was launched with, in the words of EC2's API.
         launched_at: the latest start.
         seen_at: when it was last heard of, for a registered host.
     """
@@ -253,6 +294,7 @@ class Instance:
     tags: Mapping[str, str] = field(default_factory=dict)
     place: Mapping[str, Any] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
+    ec2: Mapping[str, Any] = field(default_factory=dict)
     created_at: float = 0.0
     launched_at: float | None = None
     ended_at: float | None = None
@@ -335,3 +377,131 @@ class Price:
     accelerator_type: str
     effective_from: float
     price_per_hour: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPair:
+    id: str
+    account: str
+    name: str
+    type: str
+    fingerprint: str
+    public_key: str
+    tags: Mapping[str, str]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchTemplate:
+    id: str
+    account: str
+    name: str
+    created_by: str
+    default_version: int = 1
+    latest_version: int = 1
+    tags: Mapping[str, str]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchTemplateVersion:
+    """A version of a launch template; `data` is EC2's RequestLaunchTemplateData."""
+
+    template_id: str
+    version: int
+    description: str
+    created_by: str
+    data: Mapping[str, Any]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingGroup:
+    """An Auto Scaling group.
+
+    Attributes:
+        least, most, desired: how many instances it has.
+        settings: what it was made with, in the words of the API.
+        state: what the scaler remembers.
+        tags: by their keys; each `{"value": …, "propagate": …}`.
+    """
+
+    account: str
+    name: str
+    id: str
+    least: int
+    most: int
+    desired: int
+    settings: Mapping[str, Any]
+    state: Mapping[str, Any]
+    tags: Mapping[str, Any]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingMember:
+    """An instance of an Auto Scaling group.
+
+    Attributes:
+        lifecycle: Pending, InService, Terminating, …: the API's words.
+        health: Healthy or Unhealthy.
+        protected: from scale in.
+        template: the launch template and version that it came of.
+    """
+
+    instance_id: str
+    account: str
+    group_name: str
+    lifecycle: str
+    health: str
+    protected: bool
+    template: Mapping[str, Any]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingPolicy:
+    account: str
+    group_name: str
+    name: str
+    id: str
+    settings: Mapping[str, Any]
+    state: Mapping[str, Any]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingActivity:
+    id: str
+    account: str
+    group_name: str
+    status: str
+    description: str
+    cause: str
+    message: str
+    details: Mapping[str, Any]
+    created_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSeries:
+    """A metric with its dimensions, since `created_at`; the latest point came at `seen_at`."""
+
+    id: str
+    account: str
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    unit: str
+    created_at: float
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricChunk:
+    """What was measured in a stretch of time from `began_at` on, packed."""
+
+    series_id: str
+    began_at: int
+    points: bytes

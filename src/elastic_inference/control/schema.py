@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 # The newest revision of `migrations/versions`.
-HEAD = "0001"
+HEAD = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -45,8 +45,8 @@ def _time(name: str, *, optional: bool = False) -> Column[float]:
     return Column(name, Float(53), nullable=optional)
 
 
-def _json(name: str, *, optional: bool = False) -> Column[object]:
-    return Column(name, JSON(none_as_null=True), nullable=optional)
+def _json(name: str, *, optional: bool = False, default: str | None = None) -> Column[object]:
+    return Column(name, JSON(none_as_null=True), nullable=optional, server_default=default)
 
 
 settings = Table(
@@ -113,14 +113,41 @@ users = Table(
 roles = Table(
     "roles", metadata,
     _text("account", key=True), _text("name", key=True), _text("id"), _text("description"),
-    Column("trust_policy", Text, nullable=False), _json("tags"), _time("created_at"),
+    Column("trust_policy", Text, nullable=False),
+    Column("max_session", Integer, nullable=False, server_default="3600"),
+    _json("tags"), _time("created_at"),
 )  # fmt: skip
 
+# What gives a role to an instance, as EC2 and IAM call it.
+instance_profiles = Table(
+    "instance_profiles", metadata,
+    _text("account", key=True), _text("name", key=True), _text("id"),
+    _text("role_name", optional=True), _json("tags"), _time("created_at"),
+)  # fmt: skip
+
+# `document` is that of the default version.
 policies = Table(
     "policies", metadata,
     _text("account", key=True), _text("name", key=True), _text("id"),
-    Column("document", Text, nullable=False), _text("description"), _time("created_at"),
-    _time("updated_at"),
+    Column("document", Text, nullable=False),
+    Column("default_version", Integer, nullable=False, server_default="1"),
+    Column("latest_version", Integer, nullable=False, server_default="1"),
+    _text("description"), _json("tags", default="{}"), _time("created_at"), _time("updated_at"),
+)  # fmt: skip
+
+# The versions of a policy that are not its default one.
+policy_versions = Table(
+    "policy_versions", metadata,
+    _text("account", key=True), _text("policy", key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("document", Text, nullable=False), _time("created_at"),
+)  # fmt: skip
+
+# A policy inside a user or role.
+inline_policies = Table(
+    "inline_policies", metadata,
+    _text("account", key=True), _text("kind", key=True), _text("name", key=True),
+    _text("policy", key=True), Column("document", Text, nullable=False),
 )  # fmt: skip
 
 # A policy that a user or role has.
@@ -157,7 +184,8 @@ instances = Table(
     _json("accelerator_types"), Column("lease_seconds", Float(53)), _text("role_name"),
     _text("subnet_id"), _json("group_ids"), _text("private_ip"),
     Column("user_data", Text, nullable=False), Column("booted", Boolean, nullable=False),
-    _json("tags"), _json("place"), _json("host"), _time("created_at"),
+    _json("tags"), _json("place"), _json("host"),
+    _json("ec2", default="{}"), _time("created_at"),
     _time("launched_at", optional=True), _time("ended_at", optional=True),
     _time("seen_at", optional=True),
     UniqueConstraint("account", "client_token"),
@@ -203,4 +231,73 @@ prices = Table(
     _text("accelerator_type", key=True),
     Column("effective_from", Float(53), primary_key=True),
     Column("price_per_hour", Float(53), nullable=False),
+)  # fmt: skip
+
+key_pairs = Table(
+    "key_pairs", metadata,
+    _text("id", key=True), _text("account"), _text("name"), _text("type"), _text("fingerprint"),
+    Column("public_key", Text, nullable=False), _json("tags"), _time("created_at"),
+    UniqueConstraint("account", "name"),
+)  # fmt: skip
+
+launch_templates = Table(
+    "launch_templates", metadata,
+    _text("id", key=True), _text("account"), _text("name"), _text("created_by"),
+    Column("default_version", Integer, nullable=False),
+    Column("latest_version", Integer, nullable=False), _json("tags"), _time("created_at"),
+    UniqueConstraint("account", "name"),
+)  # fmt: skip
+
+# `data` as EC2's API describes it.
+launch_template_versions = Table(
+    "launch_template_versions", metadata,
+    _text("template_id", key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    _text("description"), _text("created_by"), _json("data"), _time("created_at"),
+)  # fmt: skip
+
+scaling_groups = Table(
+    "scaling_groups", metadata,
+    _text("account", key=True), _text("name", key=True), _text("id"),
+    Column("least", Integer, nullable=False), Column("most", Integer, nullable=False),
+    Column("desired", Integer, nullable=False), _json("settings"), _json("state"), _json("tags"),
+    _time("created_at"),
+)  # fmt: skip
+
+# An instance of a group, in the group's words.
+scaling_members = Table(
+    "scaling_members", metadata,
+    _text("instance_id", key=True), _text("account"), _text("group_name", index=True),
+    _text("lifecycle"), _text("health"), Column("protected", Boolean, nullable=False),
+    _json("template"), _time("created_at"),
+)  # fmt: skip
+
+scaling_policies = Table(
+    "scaling_policies", metadata,
+    _text("account", key=True), _text("group_name", key=True), _text("name", key=True),
+    _text("id"), _json("settings"), _json("state"), _time("created_at"),
+)  # fmt: skip
+
+scaling_activities = Table(
+    "scaling_activities", metadata,
+    _text("id", key=True), _text("account"), _text("group_name", index=True), _text("status"),
+    _text("description"), Column("cause", Text, nullable=False), _text("message"),
+    _json("details"), _time("created_at"), _time("ended_at", optional=True),
+)  # fmt: skip
+
+# A metric with its dimensions; the id is made of these.
+metric_series = Table(
+    "metric_series", metadata,
+    _text("id", key=True), _text("account"), _text("namespace"), _text("name"),
+    _json("dimensions"), _text("unit"), _time("created_at"), _time("seen_at"),
+    Index("metric_series_by_name", "account", "namespace", "name"),
+)  # fmt: skip
+
+# What was measured in a stretch of time, packed: see `control.metrics`.
+metric_chunks = Table(
+    "metric_chunks", metadata,
+    _text("series_id", key=True),
+    Column("began_at", Integer, primary_key=True, autoincrement=False),
+    Column("points", LargeBinary, nullable=False),
+    Index("metric_chunks_by_time", "began_at"),
 )  # fmt: skip

@@ -52,7 +52,10 @@ class Store:
         self.endpoints = Records(database, schema.endpoints, records.EndpointRecord)
         self.users = Records(database, schema.users, records.User)
         self.roles = Records(database, schema.roles, records.Role)
+        self.profiles = Records(database, schema.instance_profiles, records.InstanceProfile)
         self.policies = Records(database, schema.policies, records.PolicyRecord)
+        self.policy_versions = Records(database, schema.policy_versions, records.PolicyVersion)
+        self.inline_policies = Records(database, schema.inline_policies, records.InlinePolicy)
         self.attachments = Records(database, schema.attachments, records.Attachment)
         self.mappings = Records(database, schema.identity_mappings, records.IdentityMapping)
         self.keys = Records(database, schema.access_keys, records.AccessKey)
@@ -63,6 +66,19 @@ class Store:
         self.nonces = Records(database, schema.nonces, Nonce)
         self.usage = Records(database, schema.usage, records.Usage)
         self.prices = Records(database, schema.prices, records.Price)
+        self.key_pairs = Records(database, schema.key_pairs, records.KeyPair)
+        self.templates = Records(database, schema.launch_templates, records.LaunchTemplate)
+        self.template_versions = Records(
+            database, schema.launch_template_versions, records.LaunchTemplateVersion
+        )
+        self.scaling_groups = Records(database, schema.scaling_groups, records.ScalingGroup)
+        self.scaling_members = Records(database, schema.scaling_members, records.ScalingMember)
+        self.scaling_policies = Records(database, schema.scaling_policies, records.ScalingPolicy)
+        self.scaling_activities = Records(
+            database, schema.scaling_activities, records.ScalingActivity
+        )
+        self.metric_series = Records(database, schema.metric_series, records.MetricSeries)
+        self.metric_chunks = Records(database, schema.metric_chunks, records.MetricChunk)
 
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
         """See `Database.transaction`."""
