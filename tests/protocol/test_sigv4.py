@@ -130,6 +130,6 @@ def test_an_unknown_key_is_refused() -> None:
 
 
 def test_a_region_can_be_required() -> None:
-    assert check(signed(), region="us-east-1") == KEY
-    with pytest.raises(AuthenticationError, match="region us-east-1"):
-        check(signed(), region="eu-central-1")
+    assert check(signed(), regions=["us-east-1"]) == KEY
+    with pytest.raises(AuthenticationError, match="valid region, not 'us-east-1'"):
+        check(signed(), regions=["eu-central-1"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,8 +13,9 @@ from elastic_inference.control.clock import Clock
 from elastic_inference.control.policy import Decision, Policy, Request
 from elastic_inference.control.records import AccessKey, Instance
 from elastic_inference.control.store import Store
-from elastic_inference.errors import AccessDeniedError, AuthenticationError, NotFoundError
+from elastic_inference.errors import AccessDeniedError, NotFoundError
 from elastic_inference.protocol import sigv4
+from elastic_inference.protocol.sigv4 import Fault, SignatureError
 
 Context = Mapping[str, str | Sequence[str]]
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -70,9 +71,16 @@ class Access:
     # -- who ------------------------------------------------------------------------------------
 
     def authenticate(
-        self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        *,
+        service: str = sigv4.SERVICE,
+        regions: Collection[str] | None = None,
     ) -> Principal:
-        """Who signed a request.
+        """Who signed a request, see `sigv4.verify`.
 
         Raises:
             AuthenticationError: nobody who is known, or the signature is not valid.
@@ -86,7 +94,10 @@ class Access:
             found.append(key)
             return key.secret
 
-        sigv4.verify(method, target, headers, body, secret_of, now=self._clock.time())
+        sigv4.verify(
+            method, target, headers, body, secret_of,
+            service=service, regions=regions, now=self._clock.time(),
+        )  # fmt: skip
         key = found[0]
         sent = [value for name, value in headers if name.lower() == "x-amz-security-token"]
         self._check_session(key, sent)
@@ -97,21 +108,24 @@ class Access:
         expected = key.session_token
         given = sent[0] if len(sent) == 1 else ""
         if not hmac.compare_digest((expected or "").encode(), given.encode("utf-8", "replace")):
-            raise AuthenticationError(
+            raise SignatureError.of(
+                Fault.TOKEN,
                 "Unable to authenticate: the session token does not belong to the access key.",
-                next_step="Send the credentials' session token (X-Amz-Security-Token) with them.",
+                "Send the credentials' session token (X-Amz-Security-Token) with them.",
             )
 
     def _check_active(self, key: AccessKey) -> None:
         if key.status != records.ACTIVE:
-            raise AuthenticationError(
+            raise SignatureError.of(
+                Fault.INACTIVE,
                 f"Unable to authenticate: the access key {key.id} is disabled.",
-                next_step="Enable it (ei access key enable), or use another.",
+                "Enable it (ei access key enable), or use another.",
             )
         if key.expires_at is not None and key.expires_at <= self._clock.time():
-            raise AuthenticationError(
+            raise SignatureError.of(
+                Fault.EXPIRED,
                 f"Unable to authenticate: the credentials {key.id} have expired.",
-                next_step="Get new ones; an instance's metadata service always has some.",
+                "Get new ones; an instance's metadata service always has some.",
             )
 
     # -- what -----------------------------------------------------------------------------------

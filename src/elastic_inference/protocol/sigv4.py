@@ -11,8 +11,9 @@ import hmac
 import posixpath
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from urllib.parse import quote, unquote, urlsplit
 
 from elastic_inference.errors import AuthenticationError
@@ -35,6 +36,34 @@ _AUTHORIZATION = re.compile(
 # Headers that proxies and HTTP libraries change, as in AWS's own clients.
 _UNSIGNED = frozenset({"authorization", "connection", "expect", "user-agent", "transfer-encoding"})
 _ONCE = frozenset({"authorization", "host", "x-amz-date", "x-amz-target", "content-length"})
+
+
+class Fault(Enum):
+    """What is wrong with a signature or its credentials."""
+
+    MISSING = "missing"
+    MALFORMED = "malformed"
+    SCOPE = "scope"
+    SKEW = "skew"
+    UNSIGNED = "unsigned"
+    UNKNOWN_KEY = "unknown-key"
+    MISMATCH = "mismatch"
+    TOKEN = "token"  # noqa: S105 - a word
+    INACTIVE = "inactive"
+    EXPIRED = "expired"
+
+
+class SignatureError(AuthenticationError):
+    """A request is not signed as it must be."""
+
+    fault = Fault.MALFORMED
+
+    @classmethod
+    def of(cls, fault: Fault, message: str, next_step: str) -> SignatureError:
+        """The error of a fault."""
+        made = cls(message, next_step=next_step)
+        made.fault = fault
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +166,7 @@ def verify(
     secret_of: Callable[[str], str | None],
     *,
     service: str = SERVICE,
-    region: str | None = None,
+    regions: Collection[str] | None = None,
     now: float | None = None,
 ) -> str:
     """The access key that signed the request.
@@ -146,28 +175,34 @@ def verify(
         target: path and query as they stood in the request line.
         headers: every header field, repeated ones too.
         secret_of: the secret of an access key, None where there is no such key.
-        region: the region that must have been signed for; any if None.
+        regions: one of these must have been signed for; any if None.
         now: Unix time in seconds; the clock's if None.
 
     Raises:
-        AuthenticationError: unsigned, malformed, unknown key, wrong secret, changed on the
+        SignatureError: unsigned, malformed, unknown key, wrong secret, changed on the
             way, for another service or region, or more than 15 minutes off the clock.
     """
     fields = _fields(headers)
     text = ",".join(fields.get("authorization", []))
     if not text:
-        raise _refused("The request is not signed", "Sign it with AWS Signature Version 4.")
+        raise _refused(
+            Fault.MISSING, "The request is not signed", "Sign it with AWS Signature Version 4."
+        )
     match = _AUTHORIZATION.fullmatch(text) if len(text) <= MAX_AUTHORIZATION else None
     if match is None:
-        raise _refused("The Authorization header is malformed", "Sign with Signature Version 4.")
+        raise _refused(
+            Fault.MALFORMED,
+            "The Authorization header is malformed",
+            "Sign with Signature Version 4.",
+        )
     scope = _Scope(match["day"], match["region"], match["service"])
     stamp = ",".join(fields.get("x-amz-date", []))
-    _check_scope(scope, stamp, service, region, time.time() if now is None else now)
+    _check_scope(scope, stamp, service, regions, time.time() if now is None else now)
     names = match["headers"].split(";")
     _check_signed(names, fields)
     secret = secret_of(match["key"])
     if secret is None:
-        raise _refused(UNKNOWN_KEY, "Use credentials of this pool.")
+        raise _refused(Fault.UNKNOWN_KEY, UNKNOWN_KEY, "Use credentials of this pool.")
     path, _, query = target.partition("?")
     canonical = _canonical_request(
         method, path, query, [(name, ",".join(fields[name])) for name in names], body
@@ -175,6 +210,7 @@ def verify(
     expected = _signature(secret, scope, stamp, canonical)
     if not hmac.compare_digest(expected, match["signature"]):
         raise _refused(
+            Fault.MISMATCH,
             "The signature does not match",
             "Check the secret key, and that no proxy changes requests.",
         )
@@ -187,36 +223,48 @@ def _fields(headers: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
         values = fields.setdefault(name.lower(), [])
         values.append(value)
         if len(values) > 1 and name.lower() in _ONCE:
-            raise _refused(f"The header {name.lower()} is there twice", "")
+            raise _refused(Fault.MALFORMED, f"The header {name.lower()} is there twice", "")
     return fields
 
 
-def _check_scope(scope: _Scope, stamp: str, service: str, region: str | None, now: float) -> None:
+def _check_scope(
+    scope: _Scope, stamp: str, service: str, regions: Collection[str] | None, now: float
+) -> None:
     if scope.service != service:
-        raise _refused(f"The signature is for the service {scope.service}", f"Sign for {service}.")
-    if region is not None and scope.region != region:
-        raise _refused(f"The signature is for the region {scope.region}", f"Sign for {region}.")
+        raise _refused(
+            Fault.SCOPE, f"The signature is for the service {scope.service}", f"Sign for {service}."
+        )
+    if regions is not None and scope.region not in regions:
+        raise _refused(
+            Fault.SCOPE,
+            f"Credential should be scoped to a valid region, not {scope.region!r}",
+            f"Sign for {' or '.join(regions)}.",
+        )
     try:
         signed_at = calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
     except ValueError:
-        raise _refused("The header X-Amz-Date is missing or malformed", "") from None
+        raise _refused(
+            Fault.MALFORMED, "The header X-Amz-Date is missing or malformed", ""
+        ) from None
     if stamp[:8] != scope.day:
-        raise _refused("The signature is for another day than X-Amz-Date", "")
+        raise _refused(Fault.SCOPE, "The signature is for another day than X-Amz-Date", "")
     if abs(now - signed_at) > MAX_SKEW:
         raise _refused(
-            "The request was signed more than 15 minutes from now", "Set this machine's clock."
+            Fault.SKEW,
+            "The request was signed more than 15 minutes from now",
+            "Set this machine's clock.",
         )
 
 
 def _check_signed(names: Sequence[str], fields: Mapping[str, list[str]]) -> None:
     if sorted(set(names)) != list(names):
-        raise _refused("SignedHeaders is not sorted", "")
+        raise _refused(Fault.MALFORMED, "SignedHeaders is not sorted", "")
     needed = {"host", "x-amz-date"} | {name for name in fields if name.startswith("x-amz-")}
     for name in sorted(needed - set(names)):
-        raise _refused(f"The header {name} is not signed", "")
+        raise _refused(Fault.UNSIGNED, f"The header {name} is not signed", "")
     for name in names:
         if name not in fields:
-            raise _refused(f"The signed header {name[:64]} is missing", "")
+            raise _refused(Fault.UNSIGNED, f"The signed header {name[:64]} is missing", "")
 
 
 def _canonical_request(
@@ -264,5 +312,5 @@ def _host(scheme: str, netloc: str) -> str:
     return netloc.removesuffix(default)
 
 
-def _refused(why: str, next_step: str) -> AuthenticationError:
-    return AuthenticationError(f"{why}.", next_step=next_step)
+def _refused(fault: Fault, why: str, next_step: str) -> SignatureError:
+    return SignatureError.of(fault, f"{why}.", next_step)

@@ -1,0 +1,58 @@
+"""AWS's APIs on a pool's port. Nothing is loaded for them until somebody asks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from elastic_inference.control.client import TARGET_PREFIX
+from elastic_inference.control.front import HttpAnswer, HttpRequest
+from elastic_inference.control.plane import ControlPlane
+
+if TYPE_CHECKING:
+    from elastic_inference.aws.gateway import Gateway
+
+_MAX_BODY = 1 << 20
+
+
+class AwsFront:
+    """Serves EC2, IAM, STS, Auto Scaling, CloudWatch and elastic-inference of a control plane."""
+
+    max_body = _MAX_BODY
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+        self._lock = threading.Lock()
+        self._gateway: Gateway | None = None
+
+    def takes(self, method: str, target: str, headers: Sequence[tuple[str, str]]) -> bool:
+        """Whether AWS's tools would send such a request."""
+        fields = {name.lower(): value for name, value in headers}
+        if fields.get("x-amz-target", "").startswith(TARGET_PREFIX):
+            return False
+        path, _, query = target.partition("?")
+        return (
+            "authorization" in fields
+            or "x-amz-target" in fields
+            or "Action=" in query
+            or path.startswith("/service/")
+            or (method == "POST" and "x-www-form-urlencoded" in fields.get("content-type", ""))
+        )
+
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        return self._ready().answer(request)
+
+    def start(self) -> None:
+        """Go on with what groups and metrics need."""
+
+    def close(self) -> None:
+        """End what `start` began."""
+
+    def _ready(self) -> Gateway:
+        with self._lock:
+            if self._gateway is None:
+                from elastic_inference.aws.gateway import Gateway  # noqa: PLC0415 - slow to load
+
+                self._gateway = Gateway(self._plane)
+            return self._gateway
