@@ -42,6 +42,10 @@ def policy_arn(account: str, name: str) -> str:
     return f"arn:{PARTITION}:iam::{account}:policy/{name}"
 
 
+def profile_arn(account: str, name: str) -> str:
+    return f"arn:{PARTITION}:iam::{account}:instance-profile/{name}"
+
+
 def new_id(prefix: str) -> str:
     """An id as EC2 has them: a prefix and 17 hexadecimal digits."""
     return f"{prefix}-{secrets.token_hex(9)[:17]}"
