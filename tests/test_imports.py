@@ -30,17 +30,20 @@ _ALLOWED = {
     "compute": _BASE | {"protocol", "isolation"},
     "control": _BASE
     | {"protocol", "accelerator", "client", "fleet", "compute", "isolation", "migrations"},
+    "aws": _BASE | {"protocol", "control", "compute", "fleet"},
     # Alembic loads these; they describe the control plane's tables.
     "migrations": _BASE | {"control"},
     "agent": _BASE | {"protocol", "compute", "control"},
     "cli": _BASE
     | {"protocol", "accelerator", "client", "fleet", "frameworks", "control", "compute", "agent"}
-    | {"isolation"},
+    | {"isolation", "aws"},
 }
 _HEAVY = {
     "numpy",
     "sqlalchemy",
     "alembic",
+    "botocore",
+    "cbor2",
     "ssl",
     "_ssl",
     "onnx",

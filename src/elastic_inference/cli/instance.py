@@ -101,12 +101,13 @@ class RunningInstance:
         gc.disable()
         try:
             # The control plane is loaded only where it runs.
+            from elastic_inference.aws.front import AwsFront  # noqa: PLC0415
             from elastic_inference.control.pool import Pool  # noqa: PLC0415
         finally:
             gc.enable()
         trial.join()
         limits = from_environment(Limits)
-        pool = Pool(self.directory, settings=settings, limits=limits, outlive=False)
+        pool = Pool(self.directory, settings=settings, limits=limits, outlive=False, front=AwsFront)
         undo.callback(pool.close)
         self.endpoint, self.ca = pool.pointer.endpoint, pool.pointer.ca
         self.call = lambda operation, document: pool.operations.call(

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from elastic_inference._version import __version__
+from elastic_inference.aws.front import AwsFront
 from elastic_inference.control.pool import Pool
 from elastic_inference.settings import Limits, PoolSettings, from_environment
 
@@ -24,7 +25,14 @@ def main(options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     home = settings.home.expanduser().absolute()
     state = Path(options.state).expanduser().absolute() if options.state else home / "pool"
-    pool = Pool(state, settings=settings, limits=limits, listen_on=options.listen, outlive=True)
+    pool = Pool(
+        state,
+        settings=settings,
+        limits=limits,
+        listen_on=options.listen,
+        outlive=True,
+        front=AwsFront,
+    )
     ended = threading.Event()
     for number in _ENDS:
         signal.signal(number, lambda *_: ended.set())

@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -17,6 +17,7 @@ from elastic_inference._version import __version__
 from elastic_inference.control.access import Access
 from elastic_inference.control.caller import Caller
 from elastic_inference.control.client import TARGET_PREFIX
+from elastic_inference.control.front import Front, HttpRequest
 from elastic_inference.control.late import Late
 from elastic_inference.control.operations import Operations, Upgrade
 from elastic_inference.errors import (
@@ -42,7 +43,8 @@ _AWS_NAMES = {
     "not-found": "ResourceNotFoundException",
 }
 _MAX_BODY = 64 * 1024
-_MAX_DISCARDED = 1 << 20
+_MAX_DISCARDED = 16 << 20
+_CHUNK = 1 << 16
 _HANDSHAKE_TIMEOUT = 10.0
 _TIMEOUT = 30.0
 
@@ -56,6 +58,7 @@ class Api:
         tls: the pool's own server context.
         max_connections: more at one time are closed unanswered.
         max_commands: commands in instances that may run at one time, beside these.
+        front: what answers requests that are not of this API; None: nothing does.
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class Api:
         tls: ssl.SSLContext,
         max_connections: int,
         max_commands: int,
+        front: Front | None = None,
     ) -> None:
         self.operations = operations
+        self.front = front
         self.access = access
         self.authority = authority
         self._tls = tls
@@ -140,6 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._api.late.forget(self.connection)
 
     def do_GET(self) -> None:
+        if self._answered_in_front():
+            return
         if self.path != AUTHORITY_PATH:
             self.send_error(HTTPStatus.NOT_IMPLEMENTED)
             return
@@ -149,7 +156,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self._api.authority)
 
+    def do_DELETE(self) -> None:
+        if not self._answered_in_front():
+            self.send_error(HTTPStatus.NOT_IMPLEMENTED)
+
     def do_POST(self) -> None:
+        if self._answered_in_front():
+            return
         try:
             found = self._answer()
             if isinstance(found, Upgrade):
@@ -166,10 +179,33 @@ class _Handler(BaseHTTPRequestHandler):
             answer = _describe(InternalError("The control plane failed.", next_step="See its log."))
         self._send(status, answer)
 
+    def _answered_in_front(self) -> bool:
+        front, headers = self._api.front, list(self.headers.items())
+        if front is None or not front.takes(self.command, self.path, headers):
+            return False
+        try:
+            body = self._body(front.max_body, needed=self.command == "POST")
+        except PayloadTooLargeError:
+            body = None
+        except InvalidRequestError as error:
+            self._send(HTTPStatus.BAD_REQUEST, _describe(error))
+            return True
+        self._api.late.forget(self.connection)
+        request = HttpRequest(
+            self.command, self.path, headers, body,
+            self.connection.getsockname(), self.client_address,
+        )  # fmt: skip
+        answer = front.answer(request)
+        self._write(answer.status, answer.headers, answer.body)
+        return True
+
     def _send(self, status: HTTPStatus, answer: dict[str, Any]) -> None:
-        body = json.dumps(answer).encode()
+        self._write(status, [("Content-Type", CONTENT_TYPE)], json.dumps(answer).encode())
+
+    def _write(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", CONTENT_TYPE)
+        for name, value in headers:
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         if self.close_connection:
             self.send_header("Connection", "close")
@@ -206,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
             _log.warning("A command ended before its time: %s", error)
 
     def _answer(self) -> dict[str, Any] | Upgrade:
-        body = self._body()
+        body = self._body(_MAX_BODY)
         self._api.late.forget(self.connection)
         target = self.headers.get("X-Amz-Target", "")
         operation = target.removeprefix(TARGET_PREFIX)
@@ -232,25 +268,30 @@ class _Handler(BaseHTTPRequestHandler):
             operation, document, caller
         )
 
-    def _body(self) -> bytes:
+    def _body(self, most: int, *, needed: bool = True) -> bytes:
         lengths = self.headers.get_all("Content-Length", [])
         length = lengths[0] if len(lengths) == 1 else ""
+        if not lengths and not needed:
+            length = "0"
         if "Transfer-Encoding" in self.headers:
             length = ""
         if not (length.isascii() and length.isdigit() and len(length) <= 10):
             self.close_connection = True
             raise InvalidRequestError("The request needs a Content-Length.")
-        if int(length) > _MAX_BODY:
+        if int(length) > most:
             self.close_connection = True
-            if int(length) <= _MAX_DISCARDED:
-                # Who still sends would see the connection break instead of the answer.
-                self.rfile.read(int(length))
-            raise PayloadTooLargeError(f"The body is larger than {_MAX_BODY} bytes.")
+            # Who still sends would see the connection break instead of the answer.
+            self._discard(min(int(length), _MAX_DISCARDED))
+            raise PayloadTooLargeError(f"The body is larger than {most} bytes.")
         body = self.rfile.read(int(length))
         if len(body) < int(length):
             self.close_connection = True
             raise InvalidRequestError("The body is cut off.")
         return body
+
+    def _discard(self, count: int) -> None:
+        while count > 0 and (read := len(self.rfile.read(min(count, _CHUNK)))):
+            count -= read
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what the base class refuses by itself, in the form of every other answer."""

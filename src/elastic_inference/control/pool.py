@@ -21,6 +21,7 @@ from elastic_inference.control.caller import Caller
 from elastic_inference.control.certificates import Authority, ServerCertificate, write_private
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.endpoint import Endpoint
+from elastic_inference.control.front import Front
 from elastic_inference.control.instance_client import instance_document
 from elastic_inference.control.instance_documents import document_of
 from elastic_inference.control.listener import listen, listen_at
@@ -60,6 +61,7 @@ class Pool:
         listen_on: str | None = None,
         outlive: bool,
         fleet_type: type[LocalFleet] = LocalFleet,
+        front: Callable[[ControlPlane], Front] | None = None,
     ) -> None:
         """Start it.
 
@@ -68,6 +70,7 @@ class Pool:
             listen_on: `HOST:PORT`; None for a free port on loopback, the same at each start.
             outlive: the accelerators go on when this process ends.
             fleet_type: what runs accelerators.
+            front: makes what answers other requests than the control API's; see `Front`.
 
         Raises:
             ConflictError: another control plane uses `state`.
@@ -112,6 +115,7 @@ class Pool:
             undo.callback(self.plane.close)
             self.plane.open()
             self.pointer = self._point(host, port, authority)
+            in_front = front(self.plane) if front else None
             api = Api(
                 self.operations,
                 self.plane.access,
@@ -119,8 +123,12 @@ class Pool:
                 tls,
                 settings.max_control_connections,
                 settings.max_commands,
+                in_front,
             )
             undo.callback(api.close)
+            if in_front is not None:
+                undo.callback(in_front.close)
+                in_front.start()
             self._endpoint = Endpoint(
                 listener,
                 pool_names=frozenset(names),

@@ -1,0 +1,77 @@
+"""What a wire protocol does: requests to parameters, results and errors to answers."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from botocore.model import OperationModel, ServiceModel
+
+from elastic_inference.aws.errors import AwsError
+from elastic_inference.control.front import HttpAnswer, HttpRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A request that was read.
+
+    Attributes:
+        operation: which it is for.
+        input: its parameters by the names of the model's members.
+    """
+
+    operation: OperationModel
+    input: Mapping[str, Any]
+
+
+class WireProtocol(Protocol):
+    """A wire protocol of AWS's."""
+
+    def parse(self, service: str, model: ServiceModel, request: HttpRequest) -> Parsed:
+        """Read a request.
+
+        Raises:
+            AwsError: it is malformed, or there is no such operation in the model.
+        """
+
+    def answer(
+        self, operation: OperationModel, result: Mapping[str, Any], request_id: str
+    ) -> HttpAnswer:
+        """A result as an answer."""
+
+    def error(self, error: AwsError, request_id: str) -> HttpAnswer:
+        """An error as an answer."""
+
+
+def new_request_id() -> str:
+    return str(uuid.uuid4())
+
+
+def no_operation(service: str, name: str) -> AwsError:
+    """There is none of that name, in AWS's model or here."""
+    return AwsError("InvalidAction", f"There is no operation {name[:64]!r} of {service} here.")
+
+
+def operation_of(service: str, model: ServiceModel, name: str) -> OperationModel:
+    """The operation of that name.
+
+    Raises:
+        AwsError: there is none.
+    """
+    if name not in model.operation_names:
+        raise no_operation(service, name)
+    return model.operation_model(name)
+
+
+def finite(number: float) -> float:
+    """The number, if it is one.
+
+    Raises:
+        ValueError: it is infinite or none.
+    """
+    if not math.isfinite(number):
+        raise ValueError(number)
+    return number

@@ -1,0 +1,32 @@
+"""Which operations there are, by service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from elastic_inference.aws.call import Operation, Operations
+from elastic_inference.aws.sts import Sts
+from elastic_inference.control.plane import ControlPlane
+
+
+class _Part(Protocol):
+    operations: Operations
+
+
+_PARTS: Mapping[str, tuple[Callable[[ControlPlane], _Part], ...]] = {
+    "ec2": (),
+    "iam": (),
+    "sts": (Sts,),
+    "autoscaling": (),
+    "monitoring": (),
+    "elastic-inference": (),
+}
+
+
+def operations(service: str, plane: ControlPlane) -> Operations:
+    """The operations of a service over a control plane."""
+    found: dict[str, Operation] = {}
+    for part in _PARTS[service]:
+        found.update(part(plane).operations)
+    return found
