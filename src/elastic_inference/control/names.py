@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 PARTITION = "aws"
@@ -9,6 +10,7 @@ DOMAIN = "elastic-inference.internal"
 # The TLS server name of a pool, wherever it is reached.
 POOL_NAME = f"runtime.{DOMAIN}"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_COMPASS = re.compile(r"north|south|east|west|central")
 
 
 def accelerator_arn(region: str, account: str, accelerator_id: str) -> str:
@@ -58,3 +60,10 @@ def new_accelerator_id() -> str:
 def new_unique_id(prefix: str) -> str:
     """An id as IAM has them: four letters and 17 more letters and digits."""
     return prefix + "".join(secrets.choice(_LETTERS) for _ in range(17))
+
+
+def zone_id(region: str) -> str:
+    """The id of a region's first zone, as use1-az1 of us-east-1."""
+    area, *middle, number = region.split("-")
+    short = (_COMPASS.sub(lambda word: word[0][0], each) for each in middle)
+    return f"{area}{''.join(word if len(word) < 3 else word[0] for word in short)}{number}-az1"
