@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from elastic_inference.aws.call import Operation, Operations
+from elastic_inference.aws.elastic_inference import ElasticInference
 from elastic_inference.aws.sts import Sts
 from elastic_inference.control.plane import ControlPlane
 
@@ -20,7 +21,7 @@ _PARTS: Mapping[str, tuple[Callable[[ControlPlane], _Part], ...]] = {
     "sts": (Sts,),
     "autoscaling": (),
     "monitoring": (),
-    "elastic-inference": (),
+    "elastic-inference": (ElasticInference,),
 }
 
 
