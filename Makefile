@@ -117,7 +117,7 @@ $(ORACLE)/.made: constraints-oracle.txt
 
 # ORACLE_ONLY=bert,grids compares these alone.
 oracle: $(ORACLE)/.made
-	@PYTHONPATH=src:. $(ORACLE)/bin/python -m tests.oracle --only "$(ORACLE_ONLY)"
+	@PYTHONPATH=src:. $(ORACLE)/bin/python -W ignore::UserWarning -m tests.oracle --only "$(ORACLE_ONLY)"
 
 $(VENV)/.fuzz: $(VENV)/.dev
 	@$(INSTALL) --editable '.[fuzz]'
