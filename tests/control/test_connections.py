@@ -226,6 +226,31 @@ class TestWithdrawn:
             pool, accelerator, ann.call("Connect", {"acceleratorId": accelerator})["token"]
         )
 
+    def test_when_the_endpoint_has_another_policy(self, pool: Pool) -> None:
+        instance_id, accelerator, instance, token = self.connected(pool)
+        store, plane = pool.plane.store, pool.plane
+        endpoint = store.endpoints.columns
+
+        def set_policy(text: str | None) -> None:
+            with plane.connections.rechecked():
+                store.endpoints.change(endpoint.account != "", policy=text)
+
+        set_policy(policy("Allow", Principal={"AWS": "arn:aws:iam::000000000000:role/other"}))
+        assert not answers(pool, accelerator, token)
+        with pytest.raises(AccessDeniedError, match="policy of the endpoint vpce-") as refused:
+            instance.call("Connect", {"acceleratorId": accelerator})
+        assert "aws ec2 modify-vpc-endpoint --vpc-endpoint-id vpce-" in refused.value.next_step
+        checks = owner(pool).call("ValidateInstance", {"instanceId": instance_id})["checks"]
+        (wrong,) = [each for each in checks if not each["ok"]]
+        assert "policy of the endpoint" in wrong["message"]
+        # Who is no instance does not come through the endpoint.
+        owner(pool).call("Connect", {"acceleratorId": accelerator})
+        role = "arn:aws:iam::000000000000:role/elastic-inference"
+        for text in (policy("Allow", Principal={"AWS": role}), None):
+            set_policy(text)
+            again = instance.call("Connect", {"acceleratorId": accelerator})["token"]
+            assert answers(pool, accelerator, again)
+
     def test_when_the_network_closes(self, pool: Pool) -> None:
         instance_id, accelerator, instance, token = self.connected(pool)
         account = owner(pool)

@@ -26,6 +26,7 @@ from elastic_inference.control.network_rules import (
     Subnet,
     Vpc,
     obstacles,
+    reached,
 )
 from elastic_inference.errors import InvalidRequestError
 
@@ -159,6 +160,30 @@ def test_without_private_dns_an_instance_may_come_in() -> None:
     (note,) = between(endpoint=dataclasses.replace(ENDPOINT, private_dns=False))
     assert note.code == "private-dns"
     assert not note.blocking
+
+
+@pytest.mark.parametrize("lacks", ["enableDnsSupport", "enableDnsHostnames"])
+def test_a_network_without_names_is_told(lacks: str) -> None:
+    (note,) = between(endpoint=dataclasses.replace(ENDPOINT, dns_lacks=lacks))
+    assert (note.code, note.blocking) == ("private-dns", False)
+    assert lacks in note.message
+    option = {"enableDnsSupport": "support", "enableDnsHostnames": "hostnames"}[lacks]
+    assert note.fix == (
+        f"aws ec2 modify-vpc-attribute --vpc-id vpc-1 --enable-dns-{option} Value=true"
+    )
+
+
+def test_the_endpoints_that_are_reached() -> None:
+    groups = {
+        "sg-i": SecurityGroup("sg-i", "vpc-1", "instances"),
+        "sg-e": SecurityGroup("sg-e", "vpc-1", "endpoints", (IN,)),
+    }
+    closed = dataclasses.replace(ENDPOINT, id="vpce-2", group_ids=("sg-i",))
+    elsewhere = dataclasses.replace(ENDPOINT, id="vpce-3", vpc_id="vpc-2")
+    nameless = dataclasses.replace(ENDPOINT, id="vpce-4", private_dns=False)
+    endpoints = (ENDPOINT, closed, elsewhere, nameless)
+    found = reached(SUBNET, ("sg-i",), ADDRESS, endpoints, groups)
+    assert [each.id for each in found] == ["vpce-1", "vpce-4"]
 
 
 def test_an_instance_needs_a_security_group_that_is_there() -> None:

@@ -193,6 +193,24 @@ def test_trust_policies(principal: Any, whom: set[str]) -> None:
             assert decision.allowed is (each in whom)
 
 
+def test_policies_of_things_have_principals_and_resources() -> None:
+    one = statement(Principal={"AWS": ROLE}, Resource=PREFIX + "eia-1")
+    whole = policy(one, of_thing=True)
+    assert decide(whole, principal=SESSION).allowed
+    assert not decide(whole, principal=ANN).allowed
+    assert not decide(whole, principal=SESSION, resource=PREFIX + "eia-2").allowed
+    denying = policy(
+        statement(Principal="*"),
+        statement("Deny", NotPrincipal={"AWS": ROLE}, Resource=None, NotResource=PREFIX + "eia-1"),
+        of_thing=True,
+    )
+    assert not decide(denying, principal=ANN, resource=PREFIX + "eia-2").allowed
+    assert decide(denying, principal=ANN).allowed
+    for name in ("Principal", "Resource"):
+        lacking = statement(**({"Principal": "*"} | {name: None}))
+        assert f"{name} or Not{name} is missing" in refusal({"Statement": lacking}, of_thing=True)
+
+
 @pytest.mark.parametrize(
     ("text", "where"),
     [

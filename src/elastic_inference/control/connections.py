@@ -8,12 +8,13 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
-from elastic_inference.control import names, records
+from elastic_inference.control import names, policy, records
 from elastic_inference.control.access import CONNECT, Access, Context, Principal, principal_of
 from elastic_inference.control.clock import Clock
-from elastic_inference.control.network import Network
+from elastic_inference.control.network import MAX_ENDPOINT_POLICY, Network
 from elastic_inference.control.orders import Orders
 from elastic_inference.control.policy import Policy
 from elastic_inference.control.records import Accelerator, AccessKey, Instance, Nonce, Right
@@ -168,11 +169,36 @@ class Connections:
                     next_step="Use the credentials of the instance that it is attached to.",
                 )
             if principal.instance_id is not None:
-                self._check_instance(principal.instance_id, known)
+                instance = self._check_instance(principal.instance_id, known)
+                self.check_endpoint(principal, instance, arn, about)
         except AccessDeniedError as error:
             raise error.with_context(accelerator_id=accelerator.id) from None
 
-    def _check_instance(self, instance_id: str, known: _Known) -> None:
+    def check_endpoint(
+        self, principal: Principal, instance: Instance, arn: str, context: Context
+    ) -> None:
+        """Refuse what no policy of an endpoint that an instance reaches lets through.
+
+        Raises:
+            AccessDeniedError: naming the endpoints.
+        """
+        texts = self._network.policies(instance)
+        if texts is None:
+            return
+        for endpoint_id, text in texts.items():
+            policies = [_parsed_of_endpoint(endpoint_id, text)]
+            decision = self._access.decide(principal, CONNECT, arn, context, policies)
+            if decision is None or decision.allowed:
+                return
+        names_of = ", ".join(texts)
+        raise AccessDeniedError(
+            f"Unable to authenticate with accelerator: the policy of the endpoint {names_of} does"
+            f" not let {principal.arn} do {CONNECT} on {arn}.",
+            next_step="Allow it there (aws ec2 modify-vpc-endpoint --vpc-endpoint-id"
+            f" {next(iter(texts), 'ID')} --reset-policy lifts all that it forbids).",
+        )
+
+    def _check_instance(self, instance_id: str, known: _Known) -> Instance:
         instance = known.instance(instance_id)
         if instance is None or instance.state != records.RUNNING:
             state = "gone" if instance is None else instance.state
@@ -188,6 +214,7 @@ class Connections:
                 + ".",
                 next_step=" ".join(each.fix for each in obstacles),
             )
+        return instance
 
     def _use(self, nonce: str) -> None:
         if not _NONCE.fullmatch(nonce):
@@ -253,6 +280,11 @@ class Connections:
         except (AccessDeniedError, NotFoundError):
             return False
         return True
+
+
+@lru_cache(maxsize=256)
+def _parsed_of_endpoint(endpoint_id: str, text: str) -> Policy:
+    return policy.parse(text, name=endpoint_id, of_thing=True, limit=MAX_ENDPOINT_POLICY)
 
 
 class _Known(Protocol):

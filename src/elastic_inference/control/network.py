@@ -28,6 +28,7 @@ from elastic_inference.errors import (
 from elastic_inference.settings import PoolSettings
 
 HTTPS = 443
+MAX_ENDPOINT_POLICY = 20_480  # characters
 # The first addresses of a subnet are AWS's own, the last is for broadcasts.
 FIRST_HOST = 4
 _MAX_GROUPS = 16
@@ -94,6 +95,27 @@ class Network:
             port=HTTPS,
             service=self.service,
         )
+
+    def policies(self, instance: Instance) -> dict[str, str] | None:
+        """The policies of the endpoints that an instance reaches, by their ids.
+
+        None: it reaches one that has none, which lets everything through, or no endpoint at all.
+        """
+        snapshot = self._snapshot or self._read()
+        subnet = snapshot.subnets.get(instance.subnet_id)
+        if subnet is None or not any(each.policy for each in snapshot.endpoints):
+            return None
+        reached = network_rules.reached(
+            subnet,
+            instance.group_ids,
+            instance.private_ip,
+            snapshot.endpoints,
+            snapshot.groups,
+            port=HTTPS,
+            service=self.service,
+        )
+        found = {each.id: each.policy for each in reached if each.policy}
+        return found if found and len(found) == len(reached) else None
 
     def seat(self, account: str, subnet_id: str | None, group_ids: Sequence[str] | None) -> Seat:
         """A place for a new instance, in a transaction: its subnet, its groups, an address.
@@ -318,6 +340,7 @@ class Network:
                     id=each.id,
                 )
             )
+        lacks = {each.id: _dns_lacks(each) for each in self._store.vpcs.where()}
         snapshot = _Snapshot(
             {
                 each.id: network_rules.Subnet(each.id, each.vpc_id, each.cidr, each.zone)
@@ -338,12 +361,20 @@ class Network:
                     each.state,
                     each.private_dns,
                     each.service,
+                    policy=each.policy,
+                    dns_lacks=lacks.get(each.vpc_id, ""),
                 )
                 for each in self._store.endpoints.where()
             ),
         )
         self._snapshot = snapshot
         return snapshot
+
+
+def _dns_lacks(vpc: VpcRecord) -> str:
+    if not vpc.dns_support:
+        return "enableDnsSupport"
+    return "" if vpc.dns_hostnames else "enableDnsHostnames"
 
 
 def missing(what: str, name: str) -> NotFoundError:

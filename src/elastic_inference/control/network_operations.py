@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from elastic_inference.control import records
+from elastic_inference.control import network_users
 from elastic_inference.control.caller import Caller, required, text, texts
 from elastic_inference.control.documents import Document
 from elastic_inference.control.network import missing
@@ -86,16 +86,8 @@ class NetworkOperations:
         with self._plane.connections.rechecked():
             if store.vpcs.get(vpc_id) is None:
                 raise missing("network", vpc_id)
-            self._refuse_used("network", vpc_id, [
-                *(each.id for each in store.subnets.where(store.subnets.columns.vpc_id == vpc_id)),
-                *(each.id for each in store.endpoints.where(
-                    store.endpoints.columns.vpc_id == vpc_id)),
-                *(each.id for each in store.groups.where(
-                    store.groups.columns.vpc_id == vpc_id, store.groups.columns.name != "default")),
-            ])  # fmt: skip
-            for group in store.groups.where(store.groups.columns.vpc_id == vpc_id):
-                self._drop_group(group.id)
-            store.vpcs.remove(store.vpcs.columns.id == vpc_id)
+            self._refuse_used("network", vpc_id, network_users.users_of_vpc(store, vpc_id))
+            network_users.remove_vpc(store, vpc_id)
         return {}
 
     def _create_subnet(self, document: Document, caller: Caller) -> Document:
@@ -114,10 +106,7 @@ class NetworkOperations:
         with self._plane.connections.rechecked():
             if store.subnets.get(subnet_id) is None:
                 raise missing("subnet", subnet_id)
-            self._refuse_used("subnet", subnet_id, [
-                *self._instances(lambda each: each.subnet_id == subnet_id),
-                *(each.id for each in store.endpoints.where() if subnet_id in each.subnet_ids),
-            ])  # fmt: skip
+            self._refuse_used("subnet", subnet_id, network_users.users_of_subnet(store, subnet_id))
             store.subnets.remove(store.subnets.columns.id == subnet_id)
         return {}
 
@@ -139,16 +128,11 @@ class NetworkOperations:
             group = store.groups.get(group_id)
             if group is None:
                 raise missing("security group", group_id)
-            if group.name == "default":
+            if group.name == network_users.DEFAULT_GROUP:
                 raise ConflictError("The default security group goes with its network alone.")
-            rules = store.rules.columns
-            self._refuse_used("security group", group_id, [
-                *self._instances(lambda each: group_id in each.group_ids),
-                *(each.id for each in store.endpoints.where() if group_id in each.group_ids),
-                *(each.group_id for each in store.rules.where(
-                    rules.source_group == group_id, rules.group_id != group_id)),
-            ])  # fmt: skip
-            self._drop_group(group_id)
+            users = network_users.users_of_group(store, group_id)
+            self._refuse_used("security group", group_id, users)
+            network_users.remove_group(store, group_id)
         return {}
 
     def _add_rule(self, document: Document, caller: Caller) -> Document:
@@ -218,15 +202,6 @@ class NetworkOperations:
         if found is None:
             raise InvalidRequestError("vpcId is missing: there is no default network.")
         return found.id
-
-    def _drop_group(self, group_id: str) -> None:
-        self._store.rules.remove(self._store.rules.columns.group_id == group_id)
-        self._store.groups.remove(self._store.groups.columns.id == group_id)
-
-    def _instances(self, uses: Callable[[records.Instance], bool]) -> list[str]:
-        columns = self._store.instances.columns
-        found = self._store.instances.where(columns.state != records.TERMINATED)
-        return [each.id for each in found if uses(each)]
 
     @staticmethod
     def _refuse_used(what: str, name: str, users: Sequence[str]) -> None:

@@ -98,6 +98,9 @@ class Endpoint:
     Attributes:
         service: as com.amazonaws.us-east-1.elastic-inference.runtime; "" for the pool's own.
         addresses: its addresses in its subnets, where they are known.
+        policy: who may do what through it, a JSON text; None: everybody everything.
+        dns_lacks: the network's attribute without which no private name is resolved; "" where
+            it has them all.
     """
 
     id: str
@@ -108,6 +111,8 @@ class Endpoint:
     private_dns: bool = True
     service: str = ""
     addresses: tuple[str, ...] = ()
+    policy: str | None = None
+    dns_lacks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +151,29 @@ def obstacles(
         service: the service meant; any if "".
     """
     side = _Side(instance_subnet, tuple(instance_groups), without_mapping(instance_ip), port)
-    found = [
-        _between(side, endpoint, groups)
-        for endpoint in endpoints
-        if endpoint.vpc_id == instance_subnet.vpc_id and service in ("", endpoint.service)
-    ]
+    found = [_between(side, each, groups) for each in endpoints if _is_meant(each, side, service)]
     if not found:
         return [_no_endpoint(side)]
     return min(found, key=lambda each: (sum(one.blocking for one in each), len(each)))
+
+
+def reached(
+    instance_subnet: Subnet,
+    instance_groups: Sequence[str],
+    instance_ip: str,
+    endpoints: Iterable[Endpoint],
+    groups: Mapping[str, SecurityGroup],
+    port: int = 443,
+    service: str = "",
+) -> list[Endpoint]:
+    """The endpoints that nothing keeps an instance from; see `obstacles`."""
+    side = _Side(instance_subnet, tuple(instance_groups), without_mapping(instance_ip), port)
+    return [
+        each
+        for each in endpoints
+        if _is_meant(each, side, service)
+        and not any(one.blocking for one in _between(side, each, groups))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +182,10 @@ class _Side:
     groups: tuple[str, ...]
     address: str
     port: int
+
+
+def _is_meant(endpoint: Endpoint, side: _Side, service: str) -> bool:
+    return endpoint.vpc_id == side.subnet.vpc_id and service in ("", endpoint.service)
 
 
 def _between(
@@ -180,6 +204,8 @@ def _between(
         found.append(_no_egress(side, endpoint))
     if not endpoint.private_dns:
         found.append(_no_dns(endpoint))
+    elif endpoint.dns_lacks:
+        found.append(_no_dns_in_network(endpoint))
     return found
 
 
@@ -284,6 +310,21 @@ def _no_dns(endpoint: Endpoint) -> Obstacle:
         f"ei network endpoint modify {endpoint.id} --private-dns",
         blocking=False,
     )
+
+
+def _no_dns_in_network(endpoint: Endpoint) -> Obstacle:
+    name = endpoint.dns_lacks
+    return Obstacle(
+        "private-dns",
+        f"The network {endpoint.vpc_id} has {name} off, so that the private DNS name of the"
+        f" endpoint {endpoint.id} is not resolved: clients must be told its address.",
+        f"aws ec2 modify-vpc-attribute --vpc-id {endpoint.vpc_id} --{_dashed(name)} Value=true",
+        blocking=False,
+    )
+
+
+def _dashed(name: str) -> str:
+    return "".join(f"-{each.lower()}" if each.isupper() else each for each in name)
 
 
 def _members(groups: Sequence[str]) -> str:

@@ -69,11 +69,19 @@ class Decision:
     statement: str
 
 
-def parse(text: str, name: str = "", *, trust: bool = False, limit: int = MAX_CHARACTERS) -> Policy:
+def parse(
+    text: str,
+    name: str = "",
+    *,
+    trust: bool = False,
+    of_thing: bool = False,
+    limit: int = MAX_CHARACTERS,
+) -> Policy:
     """The policy in a JSON text.
 
     Args:
         trust: it tells who may take a role: it needs principals, and has no resources.
+        of_thing: it tells who may do what through a thing, such as an endpoint: it needs both.
         limit: the most characters it may have.
 
     Raises:
@@ -97,7 +105,7 @@ def parse(text: str, name: str = "", *, trust: bool = False, limit: int = MAX_CH
     if "Statement" not in members:
         raise root.error("The element Statement is missing.")
     variables = _version(members) == _NEW
-    return Policy(name, text, _statements(members["Statement"], trust, variables))
+    return Policy(name, text, _statements(members["Statement"], trust, variables, of_thing))
 
 
 def evaluate(policies: Iterable[Policy], request: Request) -> Decision:
@@ -126,7 +134,7 @@ def _version(members: Mapping[str, Node]) -> str:
     return version
 
 
-def _statements(place: Node, trust: bool, variables: bool) -> tuple[Statement, ...]:
+def _statements(place: Node, trust: bool, variables: bool, of_thing: bool) -> tuple[Statement, ...]:
     items = place.items()
     if not items:
         raise place.error("The list is empty.")
@@ -135,7 +143,9 @@ def _statements(place: Node, trust: bool, variables: bool) -> tuple[Statement, .
     found: list[Statement] = []
     labels: set[str] = set()
     for index, item in enumerate(items):
-        statement = parse_statement(item, f"Statement[{index}]", trust=trust, variables=variables)
+        statement = parse_statement(
+            item, f"Statement[{index}]", trust=trust, variables=variables, of_thing=of_thing
+        )
         if statement.label in labels:
             raise item.error(f"The Sid {shown(statement.label)} is another statement's too.")
         labels.add(statement.label)

@@ -26,7 +26,8 @@ _SID = re.compile(r"[A-Za-z0-9]{0,128}")
 _IDENTITY = frozenset(
     {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"}
 )
-_TRUST = (_IDENTITY - {"Resource", "NotResource"}) | {"Principal", "NotPrincipal"}
+_PRINCIPALS = frozenset({"Principal", "NotPrincipal"})
+_TRUST = (_IDENTITY - {"Resource", "NotResource"}) | _PRINCIPALS
 _ResourceTest: TypeAlias = Callable[[str, Context], bool]
 
 
@@ -37,7 +38,7 @@ class Statement:
     Attributes:
         label: its Sid, or `Statement[2]` where it has none.
         resources: of which one must match; empty in a trust policy, which has none.
-        principals: in a trust policy only.
+        principals: of a trust policy, or of one that a thing has.
     """
 
     label: str
@@ -63,30 +64,38 @@ class Statement:
         return all(condition.holds(context) for condition in self.conditions)
 
 
-def parse_statement(node: Node, label: str, *, trust: bool, variables: bool) -> Statement:
+def parse_statement(
+    node: Node, label: str, *, trust: bool, variables: bool, of_thing: bool = False
+) -> Statement:
     """The statement, checked.
+
+    Args:
+        trust: it has principals, and no resources.
+        of_thing: it has both, as the policy of an endpoint.
 
     Raises:
         InvalidRequestError: it names the element that is wrong.
     """
     members = node.take(dict)
+    elements = _IDENTITY | _PRINCIPALS if of_thing else _TRUST if trust else _IDENTITY
     for name, value in members.items():
-        if name not in (_TRUST if trust else _IDENTITY):
+        if name not in elements:
             raise _misplaced(name, value, trust)
     denies = _effect(node, members)
     name, action = _one_of(node, members, "Action", "NotAction")
     actions = tuple(_action(item) for item in _values(action))
     resources: tuple[_ResourceTest, ...] = ()
     principals = None
-    if trust:
-        kind, place = _one_of(node, members, "Principal", "NotPrincipal")
-        if kind == "NotPrincipal" and not denies:
+    whom = which = ""
+    if trust or of_thing:
+        whom, place = _one_of(node, members, "Principal", "NotPrincipal")
+        if whom == "NotPrincipal" and not denies:
             raise place.error("It may stand with the Effect Deny only.")
         principals = parse_principals(place, most=MAX_VALUES)
-    else:
-        kind, place = _one_of(node, members, "Resource", "NotResource")
+    if not trust:
+        which, place = _one_of(node, members, "Resource", "NotResource")
         # An Allow of all but what cannot be told allows nothing.
-        unresolved = kind == "NotResource" and not denies
+        unresolved = which == "NotResource" and not denies
         resources = tuple(_resource(item, variables, unresolved) for item in _values(place))
     conditions: tuple[Condition, ...] = ()
     if "Condition" in members:
@@ -97,9 +106,9 @@ def parse_statement(node: Node, label: str, *, trust: bool, variables: bool) -> 
         actions=actions,
         not_action=name == "NotAction",
         resources=resources,
-        not_resource=kind == "NotResource",
+        not_resource=which == "NotResource",
         principals=principals,
-        not_principal=kind == "NotPrincipal",
+        not_principal=whom == "NotPrincipal",
         conditions=conditions,
     )
 

@@ -107,6 +107,7 @@ def _may_connect(plane: ControlPlane, instance: Instance, accelerator: Accelerat
     name = f"{CONNECT} on {accelerator.id}"
     try:
         plane.access.authorise(_as(instance), CONNECT, arn)
+        plane.connections.check_endpoint(_as(instance), instance, arn, {})
     except ElasticInferenceError as error:
         return Check(name, ok=False, message=error.message, fix=error.next_step)
     return Check(name, ok=True, message=f"Its role {instance.role_name} allows it.")
