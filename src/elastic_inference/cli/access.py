@@ -166,10 +166,12 @@ def _login(options: argparse.Namespace) -> None:
         )
     client = unsigned(pointer)
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    sts = os.environ.get("AWS_ENDPOINT_URL_STS", "")
     shown = presign(
         key, secret, os.environ.get("AWS_SESSION_TOKEN", ""), region,
         client.call("DescribePool", {})["poolId"],
-        endpoint=os.environ.get("AWS_ENDPOINT_URL_STS", ""),
+        # The pool's own STS, which ei env sets, knows nothing of AWS's identities.
+        endpoint="" if sts.rstrip("/") == pointer.endpoint.rstrip("/") else sts,
     )  # fmt: skip
     answer = client.call("ExchangeIdentity", shown)
     credentials.show(options.output, answer, credentials.variables(answer["credentials"]))

@@ -6,12 +6,19 @@ from elastic_inference.cli.commands import Commands
 
 _ENV_DESCRIPTION = """\
 Print the lines that point a shell's programs at the pool: credentials, region, the certificate
-authorities to trust and the pool's URL. ei itself acts with these credentials then.
+authorities to trust, the pool's URL and the service model of elastic-inference. ei itself acts with
+these credentials then, and so do the AWS CLI and boto3: EC2, IAM, STS, Auto Scaling, CloudWatch and
+elastic-inference are the pool's, every other service stays AWS's own.
 """
 _ENV_EXAMPLES = """\
 examples:
   eval "$(ei env)"
   eval "$(ei env --role reader)"           with a role's credentials, for an hour
+  aws ec2 describe-instances               after either
+"""
+_MODEL_DESCRIPTION = """\
+Put the service model of elastic-inference where the AWS CLI and boto3 of this user find it, in
+every shell. What ei env prints names it too, for one shell.
 """
 _COMPLETION_EXAMPLES = """\
 examples:
@@ -28,6 +35,9 @@ def add_to(commands: Commands) -> None:
     env.add_argument(
         "-o", "--output", choices=["shell", "json"], default="shell", help="(default: shell)"
     )
+    model = commands.add("aws-model", "let AWS's tools know elastic-inference", _MODEL_DESCRIPTION)
+    model.add_argument("--folder", metavar="DIR", help="where to put it (default: ~/.aws/models)")
+    model.add_argument("--remove", action="store_true", help="take it away again")
     completion = commands.add(
         "completion", "let a shell complete commands",
         "Print a script that lets a shell complete commands, options and ids.",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from elastic_inference.cli import credentials
 from elastic_inference.cli.connection import ENDPOINT, pool
-from elastic_inference.compute import trust
+from elastic_inference.compute import tools, trust
 from elastic_inference.control.client import ControlClient
 from elastic_inference.settings import PoolSettings, from_environment
 
@@ -24,6 +24,7 @@ def main(options: argparse.Namespace) -> int:
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         ENDPOINT: client.pointer.endpoint,
+        **tools.variables(client.pointer.endpoint, os.environ.get("AWS_DATA_PATH", "")),
     }
     credentials.show(options.output, values, values)
     return 0

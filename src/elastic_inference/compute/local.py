@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from elastic_inference.compute import execution, network
+from elastic_inference.compute import execution, network, tools
 from elastic_inference.compute.base import ExecRequest, Place, check_user_data
 from elastic_inference.compute.home import Home
 from elastic_inference.compute.links import DocumentOf, Links, OpenEndpoint
@@ -148,20 +148,24 @@ class LocalCompute:
             if name in _KEPT or name.startswith("LC_")
         }
         programs = str(Path(sys.executable).parent)
-        return kept | {
-            "AWS_CA_BUNDLE": str(instance.home.bundle),
-            "AWS_DEFAULT_REGION": self._region,
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": instance.metadata.url,
-            "AWS_ENDPOINT_URL_ELASTIC_INFERENCE_RUNTIME": self._endpoint,
-            "AWS_REGION": self._region,
-            "EI_RUN": "1",
-            "HOME": str(instance.home.directory),
-            "LOGNAME": instance_id,
-            "ORT_DISABLE_TELEMETRY": "1",
-            "PATH": f"{programs}:{os.environ.get('PATH') or _PATH}",
-            "SHELL": "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh",
-            "USER": instance_id,
-        }
+        return (
+            kept
+            | tools.variables(self._endpoint)
+            | {
+                "AWS_CA_BUNDLE": str(instance.home.bundle),
+                "AWS_DEFAULT_REGION": self._region,
+                "AWS_EC2_METADATA_SERVICE_ENDPOINT": instance.metadata.url,
+                "AWS_ENDPOINT_URL_ELASTIC_INFERENCE_RUNTIME": self._endpoint,
+                "AWS_REGION": self._region,
+                "EI_RUN": "1",
+                "HOME": str(instance.home.directory),
+                "LOGNAME": instance_id,
+                "ORT_DISABLE_TELEMETRY": "1",
+                "PATH": f"{programs}:{os.environ.get('PATH') or _PATH}",
+                "SHELL": "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh",
+                "USER": instance_id,
+            }
+        )
 
     def first_boot(self, instance_id: str, user_data: str) -> None:
         """Run user data in the background, unless it ran already.
