@@ -14,11 +14,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "elastic_inference"
 
-_BASE = {"_version", "errors", "catalog", "settings"}
+_BASE = {"_version", "errors", "instance_types", "catalog", "settings"}
 _ALLOWED = {
     "_version": set[str](),
     "errors": {"_version"},
-    "catalog": {"errors"},
+    "instance_types": {"errors"},
+    "catalog": {"errors", "instance_types"},
     "settings": {"errors", "catalog"},
     "protocol": _BASE,
     "accelerator": _BASE | {"protocol"},

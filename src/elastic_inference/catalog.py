@@ -8,6 +8,8 @@ The built-in types are the original's (eia1 and eia2). Users add their own in a 
     tflops_fp16 = 32
     price_per_hour = 0.40
     aliases = ["small"]
+
+Prices of EC2's instance types are in it too: see `instance_types`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elastic_inference import instance_types
 from elastic_inference.errors import ConfigurationError, InvalidRequestError
+from elastic_inference.instance_types import InstanceType
 
 MIB = 1024 * 1024
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}(\.[a-z0-9-]{1,31}){0,2}")
@@ -63,10 +67,19 @@ BUILTIN = (
 
 
 class Catalog:
-    """The accelerator types of a pool, found by name or alias."""
+    """The accelerator types of a pool, found by name or alias.
 
-    def __init__(self, types: tuple[AcceleratorType, ...] = BUILTIN) -> None:
+    Attributes:
+        instance_types: EC2's types by name.
+    """
+
+    def __init__(
+        self,
+        types: tuple[AcceleratorType, ...] = BUILTIN,
+        instances: Mapping[str, InstanceType] | None = None,
+    ) -> None:
         self.types = types
+        self.instance_types = instances or {each.name: each for each in instance_types.BUILTIN}
         self._by_name: dict[str, AcceleratorType] = {}
         for type_ in types:
             for name in (type_.name, *type_.aliases):
@@ -107,7 +120,8 @@ class Catalog:
             _parse(name, fields, path) for name, fields in document.get("types", {}).items()
         )
         names = {type_.name for type_ in own}
-        return cls(tuple(t for t in BUILTIN if t.name not in names) + own)
+        instances = instance_types.load(document, path)
+        return cls(tuple(t for t in BUILTIN if t.name not in names) + own, instances)
 
 
 def _parse(name: str, fields: Any, path: Path) -> AcceleratorType:

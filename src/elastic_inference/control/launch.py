@@ -14,7 +14,13 @@ from elastic_inference.control.clock import Clock
 from elastic_inference.control.network import Network
 from elastic_inference.control.records import Accelerator, Instance
 from elastic_inference.control.store import Store
-from elastic_inference.errors import ConflictError, InvalidRequestError, NotFoundError
+from elastic_inference.errors import (
+    ConflictError,
+    InsufficientCapacityError,
+    InvalidRequestError,
+    LimitExceededError,
+    NotFoundError,
+)
 from elastic_inference.fleet.base import Fleet, Placement
 from elastic_inference.protocol import tokens
 from elastic_inference.settings import PoolSettings
@@ -33,10 +39,11 @@ class LaunchRequest:
         provider: see `records.Instance`.
         client_token: a repeated request with the same token means the same instance.
         lease_seconds: terminate it when no `keep_alive` comes for so long; None: never.
-        role_name: whose credentials it has; None: the pool's default role.
+        role_name: whose credentials it has; None: the pool's default role, "": none.
         subnet_id, group_ids: where it is; None: the default ones.
         user_data: a script for its first boot.
         host: what a registered host says of itself.
+        ec2: see `records.Instance`.
     """
 
     accelerator_types: Sequence[str] = ()
@@ -51,6 +58,7 @@ class LaunchRequest:
     user_data: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
+    ec2: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Launcher:
@@ -91,7 +99,39 @@ class Launcher:
             if known:
                 self._check_same(known, request, types)
                 return known, False
-            return self._make(request, types), True
+            return self._make([request], types, 1)[0], True
+
+    def launch_all(
+        self, requests: Sequence[LaunchRequest], least: int
+    ) -> tuple[list[Instance], bool]:
+        """Instances for as many requests as there is room for, and whether they are new.
+
+        Args:
+            requests: alike, but for their client tokens and their own `ec2`.
+            least: fewer than so many are not made; then there are none.
+
+        Returns:
+            New ones are pending. Those of an earlier call with the same client tokens are as they
+            are now; whether that call was the same is the caller's to see.
+
+        Raises:
+            InvalidRequestError, NotFoundError: the requests are none.
+            InsufficientCapacityError: no node has room.
+            LimitExceededError: the subnet has no addresses left.
+        """
+        types = self._types(requests[0])
+        check_tags(requests[0].tags)
+        tokens_given = [each.client_token for each in requests if each.client_token]
+        columns = self._store.instances.columns
+        with self._lock:
+            known = tokens_given and self._store.instances.where(
+                columns.account == requests[0].account,
+                columns.client_token.in_(tokens_given),
+                order=(columns.created_at, columns.id),
+            )
+            if known:
+                return known, False
+            return self._make(requests, types, least), True
 
     def check(self, request: LaunchRequest) -> None:
         """Raise what `launch` would raise of the request itself."""
@@ -151,17 +191,49 @@ class Launcher:
         if (known.provider, known.name) != (request.provider, request.name[:_MAX_NAME]):
             raise ConflictError("This client token was used for another instance.")
 
-    def _make(self, request: LaunchRequest, types: Sequence[AcceleratorType]) -> Instance:
-        placements = self._place(types)
+    def _make(
+        self, requests: Sequence[LaunchRequest], types: Sequence[AcceleratorType], least: int
+    ) -> list[Instance]:
+        places = self._place_some(types, len(requests), least)
+        made: list[Instance] = []
         try:
             with self._store.transaction():
-                instance = self._instance(request, types)
-                self._store.instances.add(instance)
-                self._add(instance, types, placements)
+                for request, placements in zip(requests, places, strict=False):
+                    try:
+                        instance = self._instance(request, types)
+                    except LimitExceededError:
+                        if len(made) < least:
+                            raise
+                        break
+                    self._store.instances.add(instance)
+                    self._add(instance, types, placements)
+                    made.append(instance)
         except BaseException:
-            self._release(placements)
+            made = []
             raise
-        return instance
+        finally:
+            for placements in places[len(made) :]:
+                self._release(placements)
+        return made
+
+    def _place_some(
+        self, types: Sequence[AcceleratorType], count: int, least: int
+    ) -> list[list[Placement]]:
+        """Places for the accelerators of `count` instances, of `least` at the least."""
+        places: list[list[Placement]] = []
+        try:
+            while len(places) < count:
+                places.append(self._place(types))
+        except InsufficientCapacityError:
+            if len(places) < least:
+                for placements in places:
+                    self._release(placements)
+                raise
+        except BaseException:
+            for placements in places:
+                self._release(placements)
+            raise
+        return places
 
     def _instance(self, request: LaunchRequest, types: Sequence[AcceleratorType]) -> Instance:
         role = DEFAULT_ROLE if request.role_name is None else request.role_name
@@ -184,6 +256,7 @@ class Launcher:
             user_data=request.user_data,
             tags=dict(request.tags),
             host=dict(request.host),
+            ec2=dict(request.ec2),
             created_at=self._clock.time(),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 
@@ -51,6 +52,26 @@ def profile_arn(account: str, name: str) -> str:
 def new_id(prefix: str) -> str:
     """An id as EC2 has them: a prefix and 17 hexadecimal digits."""
     return f"{prefix}-{secrets.token_hex(9)[:17]}"
+
+
+def interface_id(instance_id: str) -> str:
+    """The id of an instance's one network interface."""
+    return f"eni-{_digest(instance_id, 'interface')}"
+
+
+def attachment_id(instance_id: str) -> str:
+    """The id of that interface's attachment."""
+    return f"eni-attach-{_digest(instance_id, 'attachment')}"
+
+
+def mac_address(instance_id: str) -> str:
+    """The address of that interface: locally administered, the same whenever it is asked for."""
+    digest = hashlib.sha256(instance_id.encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (2, *digest[:5]))
+
+
+def _digest(instance_id: str, what: str) -> str:
+    return hashlib.sha256(f"{what} {instance_id}".encode()).hexdigest()[:17]
 
 
 def new_accelerator_id() -> str:

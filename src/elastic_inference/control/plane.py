@@ -13,6 +13,7 @@ from elastic_inference.catalog import Catalog
 from elastic_inference.compute.base import Compute, check_user_data
 from elastic_inference.control import records
 from elastic_inference.control.access import Access
+from elastic_inference.control.background import Background
 from elastic_inference.control.billing import Billing
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.connections import Connections
@@ -92,6 +93,7 @@ class ControlPlane:
         )  # fmt: skip
         self.health = HealthRecorder(store, fleet, self.meter, clock)
         self._watch = Watch(self, self._lifecycle)
+        self._background = Background(self._lifecycle.settle, self._watch.retry)
 
     def open(self) -> None:
         """Bring fleet and instances to what the store says: adopt, start again, clean up."""
@@ -125,6 +127,7 @@ class ControlPlane:
     def close(self) -> None:
         """Stop watching; what runs goes on."""
         self._watch.close()
+        self._background.close()
         with contextlib.suppress(ElasticInferenceError):
             self.meter.note()
         if self.compute is not None:
@@ -159,13 +162,31 @@ class ControlPlane:
             instance = self._await_running(instance)
         return instance, self.store.accelerators_of(instance.id), self.access.session_of(instance)
 
+    def run_instances(
+        self, requests: Sequence[LaunchRequest], least: int
+    ) -> tuple[list[Instance], bool]:
+        """Make instances that start in the background; when it returns they are pending.
+
+        Args, Returns, Raises:
+            See `Launcher.launch_all`, and `run_instance`.
+        """
+        self._check_provider(requests[0])
+        instances, are_new = self._launcher.launch_all(requests, least)
+        if are_new:
+            for each in instances:
+                self._background.settle(each.id)
+        return instances, are_new
+
     def check_launch(self, request: LaunchRequest) -> None:
         """Raise what `run_instance` would raise of the request itself."""
         self._check_provider(request)
         self._launcher.check(request)
 
-    def stop_instance(self, instance_id: str) -> tuple[str, Instance]:
+    def stop_instance(self, instance_id: str, *, wait: bool = True) -> tuple[str, Instance]:
         """Stop an instance: its processes and its accelerators end, what it has on disk stays.
+
+        Args:
+            wait: return when it is stopped, not as soon as it is stopping.
 
         Returns:
             The state that it had before, and the instance.
@@ -174,22 +195,28 @@ class ControlPlane:
             NotFoundError: there is no such instance.
             ConflictError: it is neither running nor stopped, or of a kind that cannot be stopped.
         """
-        return self._begin_end(instance_id, records.STOPPING, (records.STOPPED, records.STOPPING))
+        done = (records.STOPPED, records.STOPPING)
+        return self._begin_end(instance_id, records.STOPPING, done, wait=wait)
 
-    def terminate(self, instance_id: str) -> tuple[str, Instance]:
+    def terminate(self, instance_id: str, *, wait: bool = True) -> tuple[str, Instance]:
         """End an instance; when it returns its accelerators are gone. Repeating it does no harm.
+
+        Args:
+            wait: False: return as soon as it is shutting down.
 
         Raises:
             NotFoundError: there was never such an instance, or long ago.
         """
         try:
-            return self._begin_end(instance_id, records.SHUTTING_DOWN, _GOING)
+            return self._begin_end(instance_id, records.SHUTTING_DOWN, _GOING, wait=wait)
         except UnavailableError:
             # Its user is told, and may be gone; what had to end ends once it can.
             self._watch.end(instance_id)
             raise
 
-    def _begin_end(self, instance_id: str, state: str, done: Sequence[str]) -> tuple[str, Instance]:
+    def _begin_end(
+        self, instance_id: str, state: str, done: Sequence[str], *, wait: bool
+    ) -> tuple[str, Instance]:
         with self.store.transaction():
             instance = self.instance(instance_id)
             if instance.state not in done:
@@ -198,11 +225,14 @@ class ControlPlane:
                 self.store.set_instance(instance_id, state=state, state_reason="")
                 self._let_go([each.id for each in self.store.accelerators_of(instance_id)])
         self._watch.forget(instance_id)
-        self._settle(instance_id)
+        self._settle_now_or_soon(instance_id, now=wait)
         return instance.state, self.instance(instance_id)
 
-    def start_instance(self, instance_id: str) -> tuple[str, Instance]:
+    def start_instance(self, instance_id: str, *, wait: bool = True) -> tuple[str, Instance]:
         """Start a stopped instance, with fresh accelerators of the same types.
+
+        Args:
+            wait: return when it runs, not as soon as it is pending.
 
         Raises:
             NotFoundError: there is no such instance.
@@ -214,6 +244,8 @@ class ControlPlane:
             instance = self.instance(instance_id)
             if instance.state == records.RUNNING:
                 return instance.state, instance
+            if instance.state == records.PENDING and not wait:
+                return instance.state, instance
             if instance.state != records.STOPPED:
                 raise ConflictError(
                     f"The instance {instance_id} is {instance.state}; one that is stopped can be"
@@ -222,7 +254,7 @@ class ControlPlane:
                 )
             types = self._launcher.types(instance.accelerator_types)
             self._launcher.add_accelerators(instance, types, state=records.PENDING, state_reason="")
-        self._settle(instance_id)
+        self._settle_now_or_soon(instance_id, now=wait)
         self._watch.renew(self.instance(instance_id))
         return instance.state, self.instance(instance_id)
 
@@ -399,6 +431,12 @@ class ControlPlane:
         except BaseException:
             self._watch.retry(instance_id)
             raise
+
+    def _settle_now_or_soon(self, instance_id: str, *, now: bool) -> None:
+        if now:
+            self._settle(instance_id)
+        else:
+            self._background.settle(instance_id)
 
     def _await_running(self, instance: Instance) -> Instance:
         """The outcome of an earlier call with the same client token."""
