@@ -5,13 +5,13 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from elastic_inference.control import names, policy, records
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.policy import Decision, Policy, Request
-from elastic_inference.control.records import AccessKey, Instance
+from elastic_inference.control.records import AccessKey, Instance, Role, User
 from elastic_inference.control.store import Store
 from elastic_inference.errors import AccessDeniedError, NotFoundError
 from elastic_inference.protocol import sigv4
@@ -21,6 +21,7 @@ Context = Mapping[str, str | Sequence[str]]
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 # Connect is what the original's policies allow; a host's own key is for learning what it is, for
 # validating that and for giving it up.
+_LASTING = (records.OWNER, records.USER)
 _ENDED = (records.SHUTTING_DOWN, records.TERMINATED)
 CONNECT = "elastic-inference:Connect"
 _DAY = 86400.0
@@ -53,6 +54,19 @@ class Principal:
     def instance_id(self) -> str | None:
         """The instance whose credentials these are; None for people and programs elsewhere."""
         return self.key.instance_id
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whether a role may be taken.
+
+    Attributes:
+        by_name: it names the one who asks, not only the whole account: then that one needs no
+            policy that allows it.
+    """
+
+    decision: Decision
+    by_name: bool
 
 
 class Access:
@@ -144,17 +158,20 @@ class Access:
             policies: the principal's, where they are known; else they are read.
         """
         key = principal.key
+        if _is_barred(key, action):
+            return Decision(allowed=False, explicit_deny=False, statement="")
         if key.kind == records.OWNER:
             return None
+        if key.kind == records.REGISTERED:
+            return Decision(allowed=action in _OF_HOSTS, explicit_deny=False, statement="")
+        own = self.policies(key) if policies is None else policies
         request = Request(
             principal_arn=principal.arn,
             action=action,
             resource=resource,
-            context=self._context(principal) | dict(context),
+            context=self._context(principal) | self._looked_up(key, own) | dict(context),
         )
-        if key.kind == records.REGISTERED:
-            return Decision(allowed=action in _OF_HOSTS, explicit_deny=False, statement="")
-        return policy.evaluate(self.policies(key) if policies is None else policies, request)
+        return policy.evaluate(own, request)
 
     def authorise(
         self,
@@ -169,6 +186,11 @@ class Access:
         Raises:
             AccessDeniedError: naming the action, and what denies it.
         """
+        if _is_barred(principal.key, action):
+            raise AccessDeniedError(
+                f"Access denied: credentials of GetSessionToken may not do {action}.",
+                next_step="Use the lasting keys that they came of, or assume a role.",
+            )
         decision = self.decide(principal, action, resource, context or {}, policies)
         if decision is None or decision.allowed:
             return
@@ -187,6 +209,39 @@ class Access:
         found = self._store.documents_of(key.account, key.kind, key.name)
         return [_parsed(name, text) for name, text in found]
 
+    def trust(self, principal: Principal, role: Role, context: Context) -> Trust:
+        """What a role's trust policy says of a principal that wants to take it."""
+        trusting = policy.parse(role.trust_policy, name=f"{role.name}'s trust policy", trust=True)
+        request = Request(
+            principal_arn=principal.arn,
+            action="sts:AssumeRole",
+            resource="*",
+            context=self._context(principal) | self._tags_of(principal.key) | dict(context),
+        )
+        decision = policy.evaluate([trusting], request)
+        direct = replace(
+            trusting,
+            statements=tuple(
+                each
+                for each in trusting.statements
+                if each.principals is not None and each.principals.name(principal.arn)
+            ),
+        )
+        return Trust(decision, by_name=policy.evaluate([direct], request).allowed)
+
+    def _looked_up(self, key: AccessKey, policies: Sequence[Policy]) -> dict[str, str]:
+        """What has to be looked up, and is where a policy asks for it."""
+        return self._tags_of(key) if any(_asks_for_tags(each.text) for each in policies) else {}
+
+    def _tags_of(self, key: AccessKey) -> dict[str, str]:
+        found: User | Role | None = None
+        if key.kind == records.ROLE:
+            found = self._store.roles.get(key.account, key.name)
+        elif key.kind == records.USER:
+            found = self._store.users.get(key.account, key.name)
+        tags = found.tags if found else {}
+        return {f"aws:PrincipalTag/{name}": value for name, value in tags.items()}
+
     def _context(self, principal: Principal) -> dict[str, str | Sequence[str]]:
         key, now = principal.key, self._clock.time()
         context: dict[str, str | Sequence[str]] = {
@@ -201,6 +256,9 @@ class Access:
         }
         if key.kind == records.USER:
             context["aws:username"] = key.name
+        if key.session_token is not None:
+            context["aws:TokenIssueTime"] = _iso(key.created_at)
+            context["aws:MultiFactorAuthPresent"] = "false"
         if key.instance_id:
             context["ec2:SourceInstanceARN"] = names.instance_arn(
                 self._region, key.account, key.instance_id
@@ -277,6 +335,26 @@ class Access:
             prefix="EISK",
         )
 
+    def add_token(self, key: AccessKey, lifetime: float) -> AccessKey:
+        """Credentials for a time of whom a lasting key is of.
+
+        Raises:
+            AccessDeniedError: the key is no lasting one of the owner or a user.
+        """
+        if key.session_token is not None or key.kind not in _LASTING:
+            raise AccessDeniedError(
+                "Cannot call GetSessionToken with session credentials.",
+                next_step="Use the keys of a user, or assume a role.",
+            )
+        return self._add(
+            kind=key.kind,
+            account=key.account,
+            name=key.name,
+            session_token=secrets.token_urlsafe(48),
+            expires_at=self._clock.time() + lifetime,
+            prefix="EISK",
+        )
+
     def forget_expired(self) -> None:
         """Drop credentials and join tokens that were valid once."""
         now = self._clock.time()
@@ -311,6 +389,20 @@ def principal_of(key: AccessKey) -> Principal:
 @lru_cache(maxsize=1024)
 def _parsed(name: str, text: str) -> Policy:
     return policy.parse(text, name=name)
+
+
+def _is_barred(key: AccessKey, action: str) -> bool:
+    """Whether credentials of GetSessionToken are refused an action whatever policies say."""
+    if key.session_token is None or key.kind not in _LASTING:
+        return False
+    return action.startswith("iam:") or (
+        action.startswith("sts:") and action not in {"sts:AssumeRole", "sts:GetCallerIdentity"}
+    )
+
+
+@lru_cache(maxsize=1024)
+def _asks_for_tags(text: str) -> bool:
+    return "aws:principaltag/" in text.lower()
 
 
 def _of(principal: Principal) -> str:

@@ -81,12 +81,16 @@ class AccessOperations:
         }
 
     def _create_role(self, document: Document, caller: Caller) -> Document:
-        role = self._identities.create_role(
-            caller.account,
-            required(document, "roleName"),
-            long_text(document, "description", 1000) or "",
-            long_text(document, "trustPolicy", MAX_CHARACTERS),
-        )
+        with self._plane.store.transaction():
+            role = self._identities.create_role(
+                caller.account,
+                required(document, "roleName"),
+                long_text(document, "description", 1000) or "",
+                long_text(document, "trustPolicy", MAX_CHARACTERS),
+            )
+            # AWS's tools give instances a role by a profile, which has the role's name here.
+            if self._plane.store.profiles.get(role.account, role.name) is None:
+                self._identities.create_profile(role.account, role.name, role.name)
         return {
             "roleName": role.name,
             "roleId": role.id,
@@ -206,6 +210,7 @@ class AccessOperations:
         conditions = [
             table.columns.account == caller.account,
             table.columns.kind.in_((records.OWNER, records.USER)),
+            table.columns.session_token.is_(None),
         ]
         if name is not None:
             conditions.append(table.columns.name == name)

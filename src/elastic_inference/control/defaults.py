@@ -9,7 +9,14 @@ from elastic_inference.control.access import Access
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.launch import DEFAULT_ROLE
 from elastic_inference.control.network import HTTPS, Network
-from elastic_inference.control.records import ACCOUNT, Account, Attachment, PolicyRecord, Role
+from elastic_inference.control.records import (
+    ACCOUNT,
+    Account,
+    Attachment,
+    InstanceProfile,
+    PolicyRecord,
+    Role,
+)
 from elastic_inference.control.store import Store
 
 DEFAULT_POLICY = "ElasticInferenceDefault"
@@ -76,6 +83,16 @@ def _add_role(store: Store, clock: Clock) -> None:
             id=names.new_unique_id("AROA"),
             description="The role of instances for which none is named.",
             trust_policy=TRUST,
+            tags={},
+            created_at=now,
+        )
+    )
+    store.profiles.add(
+        InstanceProfile(
+            account=ACCOUNT,
+            name=DEFAULT_ROLE,
+            id=names.new_unique_id("AIPA"),
+            role_name=DEFAULT_ROLE,
             tags={},
             created_at=now,
         )

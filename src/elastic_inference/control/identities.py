@@ -11,10 +11,14 @@ from elastic_inference.control.access import Access
 from elastic_inference.control.aws_identity import parse_pattern
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.defaults import TRUST
+from elastic_inference.control.managed_policies import managed
+from elastic_inference.control.policy_versions import MAX_DESCRIPTION, PolicyVersions
 from elastic_inference.control.records import (
     AccessKey,
     Attachment,
     IdentityMapping,
+    InlinePolicy,
+    InstanceProfile,
     PolicyRecord,
     Role,
     User,
@@ -28,10 +32,11 @@ from elastic_inference.errors import (
 )
 
 T = TypeVar("T")
-_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
-_MAX_KEYS = 2
-_MAX_ATTACHED = 20
-_MAX_DESCRIPTION = 1000
+_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]+")
+MAX_KEYS = 2
+MAX_ATTACHED = 20
+USUAL_SESSION = 3600
+_LONG_NAME = 128
 
 
 class Identities:
@@ -41,13 +46,14 @@ class Identities:
         self._store = store
         self._access = access
         self._clock = clock
+        self.policies = PolicyVersions(store, clock)
 
-    def create_user(self, account: str, name: str) -> User:
+    def create_user(self, account: str, name: str, tags: Mapping[str, str] | None = None) -> User:
         user = User(
             account=account,
             name=_named(name, "user"),
             id=names.new_unique_id("AIDA"),
-            tags={},
+            tags=dict(tags or {}),
             created_at=self._clock.time(),
         )
         if self._store.users.get(account, name) is not None:
@@ -61,12 +67,19 @@ class Identities:
         self._store.keys.remove(
             keys.account == account, keys.kind == records.USER, keys.name == name
         )
-        self._detach_all(account, records.USER, name)
+        self._take_policies(account, records.USER, name)
         users = self._store.users.columns
         self._store.users.remove(users.account == account, users.name == name)
 
     def create_role(
-        self, account: str, name: str, description: str = "", trust: str | None = None
+        self,
+        account: str,
+        name: str,
+        description: str = "",
+        trust: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        max_session: int = USUAL_SESSION,
     ) -> Role:
         if trust is not None:
             policy.parse(trust, name=f"{name}'s trust policy", trust=True)
@@ -74,15 +87,37 @@ class Identities:
             account=account,
             name=_named(name, "role"),
             id=names.new_unique_id("AROA"),
-            description=description[:_MAX_DESCRIPTION],
+            description=description[:MAX_DESCRIPTION],
             trust_policy=trust or TRUST,
-            tags={},
+            tags=dict(tags or {}),
             created_at=self._clock.time(),
+            max_session=max_session,
         )
         if self._store.roles.get(account, name) is not None:
             raise ConflictError(f"There is a role {name!r} already.")
         self._store.roles.add(role)
         return role
+
+    def create_profile(
+        self,
+        account: str,
+        name: str,
+        role: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> InstanceProfile:
+        """Make an instance profile, with a role or without one as yet."""
+        profile = InstanceProfile(
+            account=account,
+            name=_named(name, "instance profile", _LONG_NAME),
+            id=names.new_unique_id("AIPA"),
+            role_name=role,
+            tags=dict(tags or {}),
+            created_at=self._clock.time(),
+        )
+        if self._store.profiles.get(account, name) is not None:
+            raise ConflictError(f"There is an instance profile {name!r} already.")
+        self._store.profiles.add(profile)
+        return profile
 
     def delete_role(self, account: str, name: str) -> None:
         self.role(account, name)
@@ -90,7 +125,14 @@ class Identities:
         self._store.keys.remove(
             keys.account == account, keys.kind == records.ROLE, keys.name == name
         )
-        self._detach_all(account, records.ROLE, name)
+        self._take_policies(account, records.ROLE, name)
+        profiles = self._store.profiles.columns
+        self._store.profiles.remove(
+            profiles.account == account, profiles.role_name == name, profiles.name == name
+        )
+        self._store.profiles.change(
+            profiles.account == account, profiles.role_name == name, role_name=None
+        )
         mappings = self._store.mappings.columns
         self._store.mappings.remove(mappings.account == account, mappings.role_name == name)
         roles = self._store.roles.columns
@@ -99,42 +141,51 @@ class Identities:
     def put_policy(
         self, account: str, name: str, document: str, description: str = ""
     ) -> PolicyRecord:
-        """Make a policy, or change it.
+        """Make a policy, or change it; see `PolicyVersions.put`."""
+        return self.policies.put(account, name, document, description)
+
+    def delete_policy(self, account: str, name: str) -> None:
+        self.policies.delete(self.policy(account, name))
+
+    def put_inline(self, account: str, kind: str, name: str, policy_name: str, text: str) -> None:
+        """Give a user or role a policy that is in nobody else; one of that name is changed.
 
         Raises:
             InvalidRequestError: the document is not one; the message names the position.
+            NotFoundError: there is no such user or role.
         """
-        policy.parse(document, name=_named(name, "policy"))
-        now = self._clock.time()
-        known = self._store.policies.get(account, name)
-        if known is None:
-            made = PolicyRecord(
-                account=account,
-                name=name,
-                id=names.new_unique_id("ANPA"),
-                document=document,
-                description=description[:_MAX_DESCRIPTION],
-                created_at=now,
-                updated_at=now,
-            )
-            self._store.policies.add(made)
-            return made
-        columns = self._store.policies.columns
-        self._store.policies.change(
-            columns.account == account, columns.name == name, document=document, updated_at=now
+        self._principal(account, kind, name)
+        policy.parse(text, name=_named(policy_name, "policy", _LONG_NAME))
+        self._remove_inline(account, kind, name, policy_name)
+        self._store.inline_policies.add(
+            InlinePolicy(account=account, kind=kind, name=name, policy=policy_name, document=text)
         )
-        return self.policy(account, name)
 
-    def delete_policy(self, account: str, name: str) -> None:
-        self.policy(account, name)
-        attachments = self._store.attachments.columns
-        self._store.attachments.remove(attachments.account == account, attachments.policy == name)
-        columns = self._store.policies.columns
-        self._store.policies.remove(columns.account == account, columns.name == name)
+    def delete_inline(self, account: str, kind: str, name: str, policy_name: str) -> None:
+        self._principal(account, kind, name)
+        if not self._remove_inline(account, kind, name, policy_name):
+            raise NotFoundError(
+                f"The {kind} {name[:64]!r} has no policy {policy_name[:64]!r} inside it.",
+                next_step=f"ei access {kind} list shows what it has.",
+            )
+
+    def _remove_inline(self, account: str, kind: str, name: str, policy_name: str) -> int:
+        columns = self._store.inline_policies.columns
+        return self._store.inline_policies.remove(
+            columns.account == account,
+            columns.kind == kind,
+            columns.name == name,
+            columns.policy == policy_name,
+        )
 
     def attach(self, account: str, policy_name: str, kind: str, name: str) -> None:
-        """Give a user or role a policy; repeating it does no harm."""
-        self.policy(account, policy_name)
+        """Give a user or role a policy; repeating it does no harm.
+
+        Args:
+            policy_name: of a policy of the account, or the ARN of one of AWS's own.
+        """
+        if managed(policy_name) is None:
+            self.policy(account, policy_name)
         self._principal(account, kind, name)
         if self._store.attachments.get(account, policy_name, kind, name) is not None:
             return
@@ -142,7 +193,7 @@ class Identities:
         count = self._store.attachments.count(
             columns.account == account, columns.kind == kind, columns.name == name
         )
-        if count >= _MAX_ATTACHED:
+        if count >= MAX_ATTACHED:
             raise LimitExceededError(
                 f"The {kind} {name} has {count} policies already.", next_step="Join some of them."
             )
@@ -168,9 +219,12 @@ class Identities:
         self.user(account, user)
         columns = self._store.keys.columns
         count = self._store.keys.count(
-            columns.account == account, columns.kind == records.USER, columns.name == user
+            columns.account == account,
+            columns.kind == records.USER,
+            columns.name == user,
+            columns.session_token.is_(None),
         )
-        if count >= _MAX_KEYS:
+        if count >= MAX_KEYS:
             raise LimitExceededError(
                 f"The user {user} has {count} access keys already.",
                 next_step="Delete one (ei access key delete).",
@@ -217,7 +271,10 @@ class Identities:
         return _there(self._store.roles.get(account, name), "role", name)
 
     def policy(self, account: str, name: str) -> PolicyRecord:
-        return _there(self._store.policies.get(account, name), "policy", name)
+        return self.policies.policy(account, name)
+
+    def profile(self, account: str, name: str) -> InstanceProfile:
+        return _there(self._store.profiles.get(account, name), "instance profile", name)
 
     def key(self, account: str, key_id: str) -> AccessKey:
         key = self._store.keys.get(key_id)
@@ -229,17 +286,21 @@ class Identities:
         else:
             self.user(account, name)
 
-    def _detach_all(self, account: str, kind: str, name: str) -> None:
+    def _take_policies(self, account: str, kind: str, name: str) -> None:
         columns = self._store.attachments.columns
         self._store.attachments.remove(
             columns.account == account, columns.kind == kind, columns.name == name
+        )
+        inline = self._store.inline_policies.columns
+        self._store.inline_policies.remove(
+            inline.account == account, inline.kind == kind, inline.name == name
         )
 
 
 _LISTS: Mapping[str, str] = {
     "user": "ei access user list",
     "role": "ei access role list",
-    "policy": "ei access policy list",
+    "instance profile": "aws iam list-instance-profiles",
     "access key": "ei access key list",
 }
 
@@ -252,8 +313,8 @@ def _there(found: T | None, what: str, name: str) -> T:
     return found
 
 
-def _named(name: str, what: str) -> str:
-    if not _NAME.fullmatch(name):
+def _named(name: str, what: str, most: int = 64) -> str:
+    if not _NAME.fullmatch(name) or len(name) > most:
         raise InvalidRequestError(
             f"{name[:64]!r} is no name of a {what}: letters, digits and _+=,.@- are."
         )

@@ -32,12 +32,11 @@ class Principals:
 
     def include(self, principal: str) -> bool:
         """Whether the ARN, or a service's name, is one of them; a session is its role too."""
-        return (
-            self.everyone
-            or principal in self.names
-            or _without_path(arns.role_of(principal)) in self.names
-            or arns.account_of(principal) in self.accounts
-        )
+        return self.everyone or self.name(principal) or arns.account_of(principal) in self.accounts
+
+    def name(self, principal: str) -> bool:
+        """Whether it is named itself, or its role is."""
+        return principal in self.names or _without_path(arns.role_of(principal)) in self.names
 
 
 def parse_principals(node: Node, *, most: int) -> Principals:

@@ -174,7 +174,7 @@ class PolicyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyVersion:
-    """A version of a policy that is not its default one."""
+    """A version of a policy, if that has or had several."""
 
     account: str
     policy: str

@@ -135,7 +135,7 @@ policies = Table(
     _text("description"), _json("tags", default="{}"), _time("created_at"), _time("updated_at"),
 )  # fmt: skip
 
-# The versions of a policy that are not its default one.
+# The versions of a policy, but for the first one where there is no other.
 policy_versions = Table(
     "policy_versions", metadata,
     _text("account", key=True), _text("policy", key=True),

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, bindparam, select, union_all
 from sqlalchemy.sql import Executable
 
 from elastic_inference.control import records, schema
 from elastic_inference.control.database import Database
+from elastic_inference.control.managed_policies import managed
 from elastic_inference.control.records import Accelerator, AccessKey, Instance, Nonce
 from elastic_inference.control.tables import Records
 
 _ENDED = (records.TERMINATED,)
-# Built once: every call that policies decide on asks this.
-_DOCUMENTS = (
-    select(schema.policies.c.name, schema.policies.c.document)
-    .join(
-        schema.attachments,
-        (schema.attachments.c.policy == schema.policies.c.name)
-        & (schema.attachments.c.account == schema.policies.c.account),
+# Built once: every call that policies decide on asks this. Of AWS's own policies there is no row.
+_ATTACHED, _INLINE = schema.attachments.c, schema.inline_policies.c
+_DOCUMENTS = union_all(
+    select(_ATTACHED.policy, schema.policies.c.document)
+    .select_from(
+        schema.attachments.outerjoin(
+            schema.policies,
+            (schema.policies.c.name == _ATTACHED.policy)
+            & (schema.policies.c.account == _ATTACHED.account),
+        )
     )
     .where(
-        schema.attachments.c.account == bindparam("of"),
-        schema.attachments.c.kind == bindparam("as"),
-        schema.attachments.c.name == bindparam("called"),
-    )
+        _ATTACHED.account == bindparam("of"),
+        _ATTACHED.kind == bindparam("as"),
+        _ATTACHED.name == bindparam("called"),
+    ),
+    select(_INLINE.policy, _INLINE.document).where(
+        _INLINE.account == bindparam("of"),
+        _INLINE.kind == bindparam("as"),
+        _INLINE.name == bindparam("called"),
+    ),
 )
 
 
@@ -96,9 +105,9 @@ class Store:
         """Where it is, for messages."""
         return self._database.name
 
-    def change(self, statement: Any) -> int:
-        """Run a statement that changes several rows by what they are."""
-        return self._database.change(statement)
+    def change(self, statement: Any, values: Sequence[Mapping[str, Any]] | None = None) -> int:
+        """Run a statement that changes several rows, by what they are or one for each of `values`."""
+        return self._database.change(statement, values)
 
     def rows(self, query: Executable) -> Sequence[Row[Any]]:
         """What a query of single columns finds, where records would be too much."""
@@ -150,9 +159,14 @@ class Store:
         return self.keys.first(columns.kind == records.OWNER, order=(columns.created_at,))
 
     def documents_of(self, account: str, kind: str, name: str) -> list[tuple[str, str]]:
-        """Name and text of each policy that a user or role has."""
-        found = self._database.rows(_DOCUMENTS, {"of": account, "as": kind, "called": name})
-        return [(str(row.name), str(row.document)) for row in found]
+        """Name and text of each policy that a user or role has, attached or inside it."""
+        found: list[tuple[str, str]] = []
+        for row in self._database.rows(_DOCUMENTS, {"of": account, "as": kind, "called": name}):
+            if row.document is not None:
+                found.append((str(row.policy), str(row.document)))
+            elif own := managed(str(row.policy)):
+                found.append((own.name, own.document))
+        return found
 
     # -- settings ---------------------------------------------------------------------------
 

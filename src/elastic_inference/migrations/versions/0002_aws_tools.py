@@ -191,6 +191,12 @@ def upgrade() -> None:
             sa.Column("max_session", sa.Integer(), nullable=False, server_default="3600")
         )
 
+    # Each role that there is can be given to instances by AWS's tools, too.
+    op.execute(
+        "INSERT INTO instance_profiles (account, name, id, role_name, tags, created_at)"
+        " SELECT account, name, 'AIPA' || substr(id, 5), name, '{}', created_at FROM roles"
+    )
+
 
 def downgrade() -> None:
     with op.batch_alter_table("roles", schema=None) as batch_op:
