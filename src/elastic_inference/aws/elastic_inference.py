@@ -77,6 +77,8 @@ class ElasticInference:
         return [names.accelerator_arn(region, call.account, each) for each in ids] or ["*"]
 
     def _describe(self, call: Call) -> Document:
+        if call.input.get("maxResults", 0) > _MAX_PAGE:
+            raise errors.invalid(_SERVICE, f"maxResults is at most {_MAX_PAGE}.")
         columns = self._plane.store.accelerators.columns
         conditions = [columns.account == call.account, *self._filters(call)]
         if call.caller.instance_id is not None:
