@@ -27,6 +27,8 @@ from elastic_inference.settings import PoolSettings
 
 _MAX_NAME = 128
 _MAX_TAGS = 50
+# What AWS's services give by themselves.
+_NOT_COUNTED = "aws:"
 DEFAULT_ROLE = "elastic-inference"
 
 
@@ -309,8 +311,9 @@ def check_tags(tags: Mapping[str, str]) -> None:
     Raises:
         InvalidRequestError: too many, or a key or value that is too long.
     """
-    if len(tags) > _MAX_TAGS:
-        raise InvalidRequestError(f"There may be {_MAX_TAGS} tags, not {len(tags)}.")
+    own = sum(not key.startswith(_NOT_COUNTED) for key in tags)
+    if own > _MAX_TAGS:
+        raise InvalidRequestError(f"There may be {_MAX_TAGS} tags, not {own}.")
     for key, value in tags.items():
         if not 1 <= len(key) <= 128 or len(value) > 256:
             raise InvalidRequestError(

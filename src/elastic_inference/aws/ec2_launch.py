@@ -1,0 +1,185 @@
+"""Launching instances as RunInstances describes them, whoever asks for them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from elastic_inference.aws import ec2_launch_data
+from elastic_inference.aws.ec2_template_data import template_data
+from elastic_inference.aws.errors import AwsError, unsupported
+from elastic_inference.control import names
+from elastic_inference.control.access import Principal
+from elastic_inference.control.launch import LaunchRequest
+from elastic_inference.control.plane import ControlPlane
+from elastic_inference.control.records import Instance, LaunchTemplate
+from elastic_inference.errors import LimitExceededError
+
+__all__ = ["check_pass_role", "launch", "template_data"]
+_MOST = 100
+_MAX_TOKEN = 64
+TEMPLATE_ID, TEMPLATE_VERSION = "aws:ec2launchtemplate:id", "aws:ec2launchtemplate:version"
+
+
+def launch(
+    plane: ControlPlane,
+    account: str,
+    data: Mapping[str, Any],
+    *,
+    client_token: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    principal: Principal | None = None,
+    subnet_id: str | None = None,
+) -> list[Instance]:
+    """Launch instances; they are pending when it returns and start in the background.
+
+    Args:
+        data: the parameters of RunInstances, LaunchTemplate with its Version among them, which the
+            others come before; MinCount and MaxCount are 1 if not given.
+        client_token: the same token means the same instances, as long as they are known.
+        tags: further tags, which may be AWS's own.
+        principal: whose right to pass the role and to tag is looked at; None: nobody's.
+        subnet_id: comes before what the template says, inside a network interface too.
+
+    Raises:
+        AwsError: in EC2's words.
+        ElasticInferenceError: there is no room, or the principal may not do it.
+    """
+    token = _token(client_token)
+    template, merged = _merged(plane, account, data)
+    if subnet_id is not None:
+        merged = _moved(merged, subnet_id)
+    least, most = _counts(merged)
+    if plane.compute is None:
+        raise unsupported("This pool has no place for instances. Start one with ei up.")
+    request, profile = ec2_launch_data.read(plane, account, merged)
+    if principal is not None:
+        if profile is not None:
+            check_pass_role(plane, principal, account, profile.role_name or "")
+        if request.tags:
+            _check_may_tag(plane, principal, account)
+    request = replace(request, tags={**request.tags, **(tags or {}), **_template_tags(template)})
+    digest = _digest([data, dict(tags or {}), subnet_id])
+    requests = _requests(request, most, token, digest)
+    with _ec2_errors():
+        instances, are_new = plane.run_instances(requests, least)
+    if not are_new and any(each.ec2.get("Request") != digest for each in instances):
+        raise AwsError(
+            "IdempotentParameterMismatch",
+            "The client token was used for a request with other parameters. Take another one.",
+        )
+    return instances
+
+
+def check_pass_role(plane: ControlPlane, principal: Principal, account: str, role: str) -> None:
+    """Refuse who may not give a role to instances.
+
+    Raises:
+        AccessDeniedError: the principal may not iam:PassRole.
+    """
+    context = {"iam:PassedToService": "ec2.amazonaws.com"}
+    plane.access.authorise(principal, "iam:PassRole", names.role_arn(account, role), context)
+
+
+def merge(data: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A template's data with parameters that come before it; tags are merged by their keys."""
+    merged = {**data, **given}
+    if data.get("TagSpecifications") and given.get("TagSpecifications"):
+        found = ec2_launch_data.instance_tags(data) | ec2_launch_data.instance_tags(given)
+        pairs = [{"Key": key, "Value": value} for key, value in found.items()]
+        merged["TagSpecifications"] = [{"ResourceType": "instance", "Tags": pairs}]
+    return merged
+
+
+def _merged(
+    plane: ControlPlane, account: str, data: Mapping[str, Any]
+) -> tuple[tuple[LaunchTemplate, int] | None, dict[str, Any]]:
+    given = {
+        name: value
+        for name, value in data.items()
+        if name not in {"LaunchTemplate", "ClientToken", "DryRun"}
+    }
+    spec = data.get("LaunchTemplate")
+    if not spec:
+        return None, given
+    template, version, found = template_data(plane, account, spec)
+    return (template, version), merge(found, given)
+
+
+def _moved(data: dict[str, Any], subnet_id: str) -> dict[str, Any]:
+    if not data.get("NetworkInterfaces"):
+        return data | {"SubnetId": subnet_id}
+    first, *others = data["NetworkInterfaces"]
+    return data | {"NetworkInterfaces": [{**first, "SubnetId": subnet_id}, *others]}
+
+
+def _counts(data: Mapping[str, Any]) -> tuple[int, int]:
+    least, most = data.get("MinCount", 1), data.get("MaxCount", 1)
+    for name, value in (("minCount", least), ("maxCount", most)):
+        if value < 1:
+            raise AwsError(
+                "InvalidParameterValue",
+                f"Value ({value}) for parameter {name} is invalid. It must be greater than 0.",
+            )
+    if least > most:
+        raise AwsError("InvalidParameterCombination", "MinCount must not be greater than MaxCount.")
+    if most > _MOST:
+        raise AwsError(
+            "InstanceLimitExceeded", f"A call launches up to {_MOST} instances. Make several."
+        )
+    return least, most
+
+
+def _token(token: str | None) -> str | None:
+    if token is not None and not (len(token) <= _MAX_TOKEN and token.isprintable()):
+        raise AwsError(
+            "InvalidParameterValue", f"ClientToken has up to {_MAX_TOKEN} printable characters."
+        )
+    return token or None
+
+
+def _requests(
+    request: LaunchRequest, count: int, token: str | None, digest: str
+) -> list[LaunchRequest]:
+    common = {**request.ec2, "ReservationId": names.new_id("r"), "Request": digest}
+    if token:
+        common["ClientToken"] = token
+    return [
+        replace(
+            request,
+            client_token=f"ec2 {index} {token}" if token else None,
+            ec2=common | {"AmiLaunchIndex": index},
+        )
+        for index in range(count)
+    ]
+
+
+def _template_tags(template: tuple[LaunchTemplate, int] | None) -> dict[str, str]:
+    if template is None:
+        return {}
+    return {TEMPLATE_ID: template[0].id, TEMPLATE_VERSION: str(template[1])}
+
+
+def _check_may_tag(plane: ControlPlane, principal: Principal, account: str) -> None:
+    every = names.instance_arn(plane.settings.region, account, "*")
+    context = {"ec2:CreateAction": "RunInstances"}
+    plane.access.authorise(principal, "ec2:CreateTags", every, context)
+
+
+def _digest(parameters: Any) -> str:
+    text = json.dumps(parameters, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _ec2_errors() -> Iterator[None]:
+    try:
+        yield
+    except LimitExceededError as error:
+        raise AwsError(
+            "InsufficientFreeAddressesInSubnet", f"{error.message} {error.next_step}".strip()
+        ) from error
