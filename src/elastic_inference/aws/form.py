@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_plus
@@ -13,44 +13,58 @@ from botocore.model import Shape
 
 from elastic_inference.aws import times
 from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.members import whole
 from elastic_inference.aws.protocol import finite
 
 _DEEPEST = 24
 _MAX_FIELDS = 10_000
-_MAX_INDEX = 100_000
+_INDEX = re.compile("[1-9][0-9]{0,5}", re.ASCII)
+_WHOLE = re.compile("-?[0-9]{1,20}", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{0,400})?(?:[eE][-+]?[0-9]{1,4})?", re.ASCII)
 
 
 @dataclass(slots=True)
 class _Node:
     """What stands under a dotted name."""
 
+    name: str
     path: str
     value: str | None = None
     children: dict[str, _Node] = field(default_factory=dict)
     read: bool = False
+    scalar: bool = False
 
 
 def read_pairs(text: str) -> dict[str, str]:
-    """The fields of a form.
+    """The fields of a form, each of which is there once.
 
     Raises:
         AwsError: one is there twice, or there are too many.
     """
     found: dict[str, str] = {}
-    items = [each for each in text.split("&") if each]
-    if len(items) > _MAX_FIELDS:
-        raise AwsError("MalformedQueryString", f"There are more than {_MAX_FIELDS} parameters.")
-    for item in items:
+    for key, value in read_fields(text):
+        if key in found:
+            raise _malformed(f"The parameter {key[:128]} is there twice.")
+        found[key] = value
+    return found
+
+
+def read_fields(text: str) -> Iterator[tuple[str, str]]:
+    """The fields of a form or of a URL's query.
+
+    Raises:
+        AwsError: they are not UTF-8, or there are too many.
+    """
+    if text.count("&") >= _MAX_FIELDS:
+        raise _malformed(f"There are more than {_MAX_FIELDS} parameters.")
+    if not text.isascii():
+        raise _malformed("Characters beyond ASCII must be percent-encoded.")
+    for item in filter(None, text.split("&")):
         name, _, value = item.partition("=")
         try:
-            key = unquote_plus(name, errors="strict")
-            text_value = unquote_plus(value, errors="strict")
+            yield unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict")
         except UnicodeDecodeError:
-            raise AwsError("MalformedQueryString", "The parameters are not UTF-8.") from None
-        if key in found:
-            raise AwsError("MalformedQueryString", f"The parameter {key[:128]} is there twice.")
-        found[key] = text_value
-    return found
+            raise _malformed("The parameters are not UTF-8.") from None
 
 
 class FormReader:
@@ -71,7 +85,7 @@ class FormReader:
         """
         root = _tree(pairs)
         found = self._structure(shape, root) if shape is not None else {}
-        _check_all_read(root)
+        self._check_all_read(root)
         return found
 
     def _structure(self, shape: Any, node: _Node) -> dict[str, Any]:
@@ -93,36 +107,40 @@ class FormReader:
         return location[:1].upper() + location[1:]
 
     def _value(self, shape: Any, node: _Node) -> Any:
-        kind = shape.type_name
-        if kind == "structure":
-            return self._structure(shape, node)
-        if kind == "list":
-            return [self._value(shape.member, each) for each in self._items(shape, node, "member")]
-        if kind == "map":
-            return self._map(shape, node)
-        node.read = True
+        match shape.type_name:
+            case "structure":
+                return self._structure(shape, node)
+            case "list":
+                name = shape.member.serialization.get("name", "member")
+                return [self._value(shape.member, each) for each in self._items(shape, node, name)]
+            case "map":
+                return self._map(shape, node)
+            case kind:
+                return self._scalar(kind, node)
+
+    def _scalar(self, kind: str, node: _Node) -> Any:
+        node.read = node.scalar = True
         if node.value is None:
-            raise _invalid(node.path, "", "it needs a value")
+            raise self._invalid(node, "it needs a value")
         try:
             return _SCALARS.get(kind, str)(node.value)
-        except (ValueError, OverflowError, binascii.Error, TypeError):
-            raise _invalid(node.path, node.value, f"it must be a {kind}") from None
+        except (ValueError, OverflowError, TypeError):
+            raise self._invalid(node, f"it must be a {kind}") from None
 
-    def _items(self, shape: Any, node: _Node, usual: str) -> list[_Node]:
+    def _items(self, shape: Any, node: _Node, name: str) -> list[_Node]:
         node.read = True
-        place = node
         if not self._ec2 and not shape.serialization.get("flattened"):
-            name = usual
-            if usual == "member":
-                name = shape.member.serialization.get("name", usual)
-            below = node.children.get(name)
-            if below is None:
-                # A list without items is sent as an empty value.
-                return []
-            below.read = True
-            place = below
-        numbers = sorted((_index(each, place), each) for each in place.children if each.isdecimal())
-        return [place.children[name] for _, name in numbers]
+            # A list without items is sent as an empty value.
+            node = node.children.get(name) or _Node(name, node.path)
+            node.read = True
+        return sorted(self._numbered(node), key=lambda each: int(each.name))
+
+    def _numbered(self, place: _Node) -> Iterator[_Node]:
+        for name, each in place.children.items():
+            if name.isdecimal():
+                if not _INDEX.fullmatch(name):
+                    raise self._invalid(each, "items are counted from 1")
+                yield each
 
     def _map(self, shape: Any, node: _Node) -> dict[Any, Any]:
         key_name = shape.key.serialization.get("name", "key")
@@ -132,48 +150,50 @@ class FormReader:
             entry.read = True
             key, value = entry.children.get(key_name), entry.children.get(value_name)
             if key is None or value is None:
-                raise _invalid(entry.path, "", f"it needs a {key_name} and a {value_name}")
-            found[self._value(shape.key, key)] = self._value(shape.value, value)
+                raise self._invalid(entry, f"it needs a {key_name} and a {value_name}")
+            name = self._value(shape.key, key)
+            if name in found:
+                raise self._invalid(key, "it is there twice")
+            found[name] = self._value(shape.value, value)
         return found
+
+    def _check_all_read(self, node: _Node) -> None:
+        for below in node.children.values():
+            if not below.read:
+                raise self._unknown(below)
+            if below.value and (below.children or not below.scalar):
+                raise self._invalid(below, "it has parts, and no value of its own")
+            self._check_all_read(below)
+
+    def _unknown(self, node: _Node) -> AwsError:
+        code = "UnknownParameter" if self._ec2 else "ValidationError"
+        return AwsError(code, f"The parameter {node.path[:128]} is not recognized")
+
+    def _invalid(self, node: _Node, why: str) -> AwsError:
+        code = "InvalidParameterValue" if self._ec2 else "MalformedInput"
+        value, path = (node.value or "")[:128], node.path[:128]
+        return AwsError(code, f"Value ({value}) for parameter {path} is invalid: {why}.")
 
 
 def _tree(pairs: Mapping[str, str]) -> _Node:
-    root = _Node("")
+    root = _Node("", "")
     for name, value in pairs.items():
         parts = name.split(".")
         if len(parts) > _DEEPEST:
-            raise AwsError("MalformedQueryString", f"The parameter {name[:128]} is too deep.")
+            raise _malformed(f"The parameter {name[:128]} is too deep.")
         node = root
         for part in parts:
-            node = node.children.setdefault(
-                part, _Node(f"{node.path}.{part}" if node.path else part)
-            )
+            below = node.children.get(part)
+            if below is None:
+                below = _Node(part, f"{node.path}.{part}" if node.path else part)
+                node.children[part] = below
+            node = below
         node.value = value
     return root
 
 
-def _check_all_read(node: _Node) -> None:
-    for below in node.children.values():
-        if not below.read:
-            raise AwsError(
-                "UnknownParameter", f"The parameter {below.path[:128]} is not recognized"
-            )
-        if below.value and below.children:
-            raise _invalid(below.path, below.value, "it has parts of its own")
-        _check_all_read(below)
-
-
-def _index(text: str, node: _Node) -> int:
-    if not text.isascii() or len(text) > 6 or int(text) > _MAX_INDEX:
-        raise _invalid(node.path, text, "that is no number of an item")
-    return int(text)
-
-
-def _invalid(path: str, value: str, why: str) -> AwsError:
-    return AwsError(
-        "InvalidParameterValue",
-        f"Value ({value[:128]}) for parameter {path[:128]} is invalid: {why}.",
-    )
+def _malformed(why: str) -> AwsError:
+    return AwsError("MalformedQueryString", why)
 
 
 def _truth(text: str) -> bool:
@@ -182,18 +202,24 @@ def _truth(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _whole(text: str) -> int:
-    if len(text) > 20:
+def _integer(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
         raise ValueError(text)
     return int(text)
 
 
+def _number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return finite(float(text))
+
+
 _SCALARS: Mapping[str, Callable[[str], Any]] = {
-    "integer": _whole,
-    "long": _whole,
-    "float": lambda text: finite(float(text)),
-    "double": lambda text: finite(float(text)),
+    "integer": lambda text: whole("integer", _integer(text)),
+    "long": lambda text: whole("long", _integer(text)),
+    "float": _number,
+    "double": _number,
     "boolean": _truth,
     "timestamp": times.parse,
-    "blob": lambda text: base64.b64decode(text, validate=True),
+    "blob": lambda text: base64.b64decode(text.encode("ascii"), validate=True),
 }

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Mapping
 from functools import cached_property
 
-from elastic_inference.aws import errors, registry, validation
+from elastic_inference.aws import errors, registry, validation, wire
 from elastic_inference.aws.call import Call, Operation, Operations
 from elastic_inference.aws.errors import AwsError
-from elastic_inference.aws.json_protocol import JsonProtocol, RestJsonProtocol
-from elastic_inference.aws.models import SERVICES, protocols, service_model
+from elastic_inference.aws.models import SERVICES, service_model
 from elastic_inference.aws.protocol import Parsed, WireProtocol, new_request_id, no_operation
-from elastic_inference.aws.query_protocol import QueryProtocol
 from elastic_inference.control.access import Principal
 from elastic_inference.control.caller import Caller
 from elastic_inference.control.front import HttpAnswer, HttpRequest
@@ -21,16 +18,10 @@ from elastic_inference.control.plane import ControlPlane
 from elastic_inference.errors import ElasticInferenceError
 
 _log = logging.getLogger(__name__)
-_SCOPE = re.compile(r"Credential=[^/,\s]{1,128}/[0-9]{1,8}/[^/,\s]{1,64}/([a-z0-9.-]{1,64})/")
 # The services that are the same in all regions sign for this one.
 _GLOBAL = frozenset({"iam", "sts"})
 _GLOBAL_REGION = "us-east-1"
-_PROTOCOLS: Mapping[str, WireProtocol] = {
-    "ec2": QueryProtocol(ec2=True),
-    "query": QueryProtocol(),
-    "json": JsonProtocol(),
-    "rest-json": RestJsonProtocol(),
-}
+_MAX_BODY = 1 << 20
 
 
 class Gateway:
@@ -47,28 +38,31 @@ class Gateway:
     def answer(self, request: HttpRequest) -> HttpAnswer:
         """Answer a request; it raises nothing."""
         request_id = new_request_id()
-        service = _service(request)
-        protocol = _protocol(service, request)
+        service = wire.service_of(request)
+        protocol = wire.protocol_of(service, request)
         try:
             return self._answer(service, protocol, request, request_id)
         except AwsError as error:
-            return protocol.error(error, request_id)
+            found = error
         except ElasticInferenceError as error:
-            return protocol.error(errors.translate(error, service), request_id)
+            found = errors.translate(error, service)
         except Exception:  # noqa: BLE001 - one request must not end the thread unanswered
             _log.exception("The request %s of %s failed", request_id, service)
-            return protocol.error(errors.internal(service), request_id)
+            found = errors.internal(service)
+        model = service_model(service) if service in SERVICES else None
+        return protocol.error(model, found, request_id)
 
     def _answer(
         self, service: str, protocol: WireProtocol, request: HttpRequest, request_id: str
     ) -> HttpAnswer:
         if request.body is None:
-            raise AwsError("RequestEntityTooLarge", "The body is larger than 1 MiB.", 413)
-        if service not in SERVICES:
-            raise AwsError("UnsupportedOperation", f"There is no service {service!r} here.")
+            raise wire.too_large(_MAX_BODY)
         principal = self._authenticate(service, request, request.body)
+        if service not in SERVICES:
+            raise errors.unsupported(f"There is no service {service!r} here.")
         model = service_model(service)
-        parsed = protocol.parse(service, model, request)
+        plain = wire.uncompressed(service, request, _MAX_BODY)
+        parsed = protocol.parse(service, model, plain)
         operation = self.operations[service].get(parsed.operation.name)
         if operation is None:
             raise no_operation(service, parsed.operation.name)
@@ -109,17 +103,3 @@ def _check_dry_run(parsed: Parsed) -> None:
         raise AwsError(
             "DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412
         )
-
-
-def _service(request: HttpRequest) -> str:
-    """The service that a request is for, as its signature says it; "" where it says none."""
-    match = _SCOPE.search(request.header("Authorization")[:4096])
-    return match[1] if match else ""
-
-
-def _protocol(service: str, request: HttpRequest) -> WireProtocol:
-    names: Collection[str] = protocols(service) if service in SERVICES else ("query", "json")
-    if "json" in names and request.header("X-Amz-Target"):
-        return _PROTOCOLS["json"]
-    known = [each for each in ("ec2", "query", "rest-json", "json") if each in names]
-    return _PROTOCOLS[known[0]]

@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from botocore.model import OperationModel, ServiceModel
 
 from elastic_inference.aws import times
 from elastic_inference.aws.errors import AwsError
-from elastic_inference.aws.protocol import Parsed, finite, no_operation, operation_of
+from elastic_inference.aws.form import read_fields
+from elastic_inference.aws.members import Format, malformed, read_members, write_members
+from elastic_inference.aws.protocol import (
+    Parsed,
+    error_headers,
+    error_type,
+    no_operation,
+    operation_of,
+)
 from elastic_inference.control.front import HttpAnswer, HttpRequest
+from elastic_inference.protocol.json_object import is_deep
+
+_REST_TYPE = "application/json"
+
+
+def _read_time(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError(value)
+    return times.parse(value) if isinstance(value, str) else times.bounded(float(value))
+
+
+FORMAT = Format(
+    read_time=_read_time,
+    read_blob=lambda value: base64.b64decode(value.encode("ascii"), validate=True),
+    write_time=float,
+    write_blob=lambda value: base64.b64encode(value).decode(),
+)
 
 
 class JsonProtocol:
@@ -27,18 +51,21 @@ class JsonProtocol:
         if prefix != model.metadata.get("targetPrefix"):
             raise no_operation(service, name)
         operation = operation_of(service, model, name)
-        return Parsed(operation, read_members(operation.input_shape, document(request.body)))
+        if request.query:
+            raise malformed("Parameters belong in the body.")
+        members = operation.input_shape.members if operation.input_shape is not None else {}
+        return Parsed(operation, read_members(members, document(request.body), FORMAT))
 
     def answer(
         self, operation: OperationModel, result: Mapping[str, Any], request_id: str
     ) -> HttpAnswer:
-        version = operation.service_model.metadata.get("jsonVersion", "1.1")
-        body = write_members(operation.output_shape, result)
-        return _json(200, f"application/x-amz-json-{version}", body, request_id)
+        body = write_members(operation.output_shape, result, FORMAT)
+        headers = [("x-amzn-RequestId", request_id)]
+        return _answer(200, _type_of(operation.service_model), headers, body)
 
-    def error(self, error: AwsError, request_id: str) -> HttpAnswer:
-        body = {"__type": error.code, "message": error.message, **error.fields}
-        return _json(error.status, "application/x-amz-json-1.1", body, request_id)
+    def error(self, model: ServiceModel | None, error: AwsError, request_id: str) -> HttpAnswer:
+        body = {**error.fields, "__type": error_type(model, error), "message": error.message}
+        return _answer(error.status, _type_of(model), error_headers(model, error, request_id), body)
 
 
 class RestJsonProtocol:
@@ -49,46 +76,64 @@ class RestJsonProtocol:
             match = pattern.fullmatch(request.path) if method == request.method else None
             if match:
                 operation = model.operation_model(name)
-                labels = {key: unquote(value) for key, value in match.groupdict().items()}
-                return Parsed(operation, self._read(operation, request, labels))
+                return Parsed(operation, _read(operation, request, match.groupdict()))
         raise no_operation(service, f"{request.method} {request.path}")
-
-    def _read(
-        self, operation: OperationModel, request: HttpRequest, labels: Mapping[str, str]
-    ) -> dict[str, Any]:
-        shape: Any = operation.input_shape
-        if shape is None:
-            return {}
-        found = read_members(shape, document(request.body))
-        query = parse_qs(request.query, keep_blank_values=True, max_num_fields=1000)
-        names = set()
-        for name, member in shape.members.items():
-            place, key = (
-                member.serialization.get("location"),
-                member.serialization.get("name", name),
-            )
-            if place == "uri":
-                found[name] = labels[key]
-            elif place == "querystring":
-                names.add(key)
-                if key in query:
-                    found[name] = query[key] if member.type_name == "list" else query[key][0]
-        for key in query:
-            if key not in names:
-                raise _malformed(f"The parameter {key[:64]!r} is not known.")
-        return found
 
     def answer(
         self, operation: OperationModel, result: Mapping[str, Any], request_id: str
     ) -> HttpAnswer:
-        body = write_members(operation.output_shape, result)
-        return _json(200, "application/json", body, request_id)
+        body = write_members(operation.output_shape, result, FORMAT)
+        return _answer(200, _REST_TYPE, [("x-amzn-RequestId", request_id)], body)
 
-    def error(self, error: AwsError, request_id: str) -> HttpAnswer:
-        body = {"message": error.message, **error.fields}
-        answer = _json(error.status, "application/json", body, request_id)
-        headers = [*answer.headers, ("x-amzn-ErrorType", error.code)]
-        return HttpAnswer(answer.status, headers, answer.body)
+    def error(self, model: ServiceModel | None, error: AwsError, request_id: str) -> HttpAnswer:
+        headers = error_headers(model, error, request_id)
+        headers.append(("x-amzn-ErrorType", error_type(model, error)))
+        body = {**error.fields, "message": error.message}
+        return _answer(error.status, _REST_TYPE, headers, body)
+
+
+def _read(
+    operation: OperationModel, request: HttpRequest, labels: Mapping[str, str]
+) -> dict[str, Any]:
+    members: Mapping[str, Any] = (
+        operation.input_shape.members if operation.input_shape is not None else {}
+    )
+    places = {name: each.serialization.get("location") for name, each in members.items()}
+    in_body = {name: each for name, each in members.items() if places[name] is None}
+    found = read_members(in_body, document(request.body), FORMAT)
+    query = _several(request.query)
+    for name, each in members.items():
+        key = each.serialization.get("name", name)
+        if places[name] == "uri":
+            found[name] = _decoded(labels[key])
+        elif places[name] == "querystring" and key in query:
+            found[name] = _from_query(each, key, query.pop(key))
+    if query:
+        raise malformed(f"The parameter {min(query)[:64]!r} is not known.")
+    return found
+
+
+def _several(text: str) -> dict[str, list[str]]:
+    """The fields of a query, in which a name may be there more than once."""
+    found: dict[str, list[str]] = {}
+    for name, value in read_fields(text):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _from_query(shape: Any, key: str, values: Sequence[str]) -> Any:
+    if shape.type_name == "list":
+        return list(values)
+    if len(values) > 1 or shape.type_name != "string":
+        raise malformed(f"The parameter {key!r} must be one text.")
+    return values[0]
+
+
+def _decoded(label: str) -> str:
+    try:
+        return unquote(label, errors="strict")
+    except UnicodeDecodeError:
+        raise malformed("The path is not UTF-8.") from None
 
 
 @cache
@@ -102,110 +147,37 @@ def _routes(model: ServiceModel) -> list[tuple[str, str, re.Pattern[str]]]:
 
 
 def document(body: bytes | None) -> dict[str, Any]:
-    """The JSON object in a body.
+    """The JSON object in a body; of nothing an empty one.
 
     Raises:
-        AwsError: there is none.
+        AwsError: it is none, too deep, or names a key twice.
     """
+    raw = body or b"{}"
     try:
-        found = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        found = None
+        text = raw.decode()
+        if is_deep(raw):
+            raise ValueError("it is nested too deeply")
+        found = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise malformed(f"The body is not JSON: {str(error)[:128]}.") from None
     if not isinstance(found, dict):
-        raise AwsError("SerializationException", "The body must be a JSON object.")
+        raise malformed("The body must be a JSON object.")
     return found
 
 
-def read_members(shape: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a structure that came as JSON.
-
-    Raises:
-        AwsError: one is not known, or is of another type.
-    """
-    members = shape.members if shape is not None else {}
-    by_key = {each.serialization.get("name", name): name for name, each in members.items()}
-    found = {}
-    for key, value in given.items():
-        if key not in by_key:
-            raise _malformed(f"The parameter {key[:64]!r} is not known.")
-        if value is not None:
-            found[by_key[key]] = _read(members[by_key[key]], value, key)
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
     return found
 
 
-def _read(shape: Any, value: Any, path: str) -> Any:
-    kind = shape.type_name
-    match kind, value:
-        case "structure", dict():
-            return read_members(shape, value)
-        case "list", list():
-            return [_read(shape.member, each, path) for each in value]
-        case "map", dict():
-            return {key: _read(shape.value, each, path) for key, each in value.items()}
-    try:
-        return _SCALARS[kind](value)
-    except (KeyError, ValueError, OverflowError, binascii.Error, TypeError):
-        raise _malformed(f"The parameter {path[:64]!r} must be a {kind}.") from None
+def _type_of(model: ServiceModel | None) -> str:
+    version = model.metadata.get("jsonVersion", "1.1") if model is not None else "1.1"
+    return f"application/x-amz-json-{version}"
 
 
-def _exactly(kind: type) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        # A truth value is a number to Python.
-        if type(value) is not kind:
-            raise TypeError(value)
-        return value
-
-    return read
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(value)
-    return finite(float(value))
-
-
-_SCALARS: Mapping[str, Callable[[Any], Any]] = {
-    "string": _exactly(str),
-    "boolean": _exactly(bool),
-    "integer": _exactly(int),
-    "long": _exactly(int),
-    "float": _number,
-    "double": _number,
-    "timestamp": lambda value: (
-        times.parse(value) if isinstance(value, str) else times.bounded(_number(value))
-    ),
-    "blob": lambda value: base64.b64decode(_exactly(str)(value), validate=True),
-}
-
-
-def write_members(shape: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A structure as JSON has it."""
-    members = shape.members if shape is not None else {}
-    return {
-        member.serialization.get("name", name): _write(member, values[name])
-        for name, member in members.items()
-        if values.get(name) is not None
-    }
-
-
-def _write(shape: Any, value: Any) -> Any:
-    match shape.type_name:
-        case "structure":
-            return write_members(shape, value)
-        case "list":
-            return [_write(shape.member, each) for each in value]
-        case "map":
-            return {key: _write(shape.value, each) for key, each in value.items()}
-        case "blob":
-            return base64.b64encode(value).decode()
-        case _:
-            return value
-
-
-def _malformed(why: str) -> AwsError:
-    return AwsError("SerializationException", why)
-
-
-def _json(status: int, content_type: str, body: Mapping[str, Any], request_id: str) -> HttpAnswer:
-    headers = [("Content-Type", content_type), ("x-amzn-RequestId", request_id)]
-    return HttpAnswer(status, headers, json.dumps(body).encode())
+def _answer(
+    status: int, content_type: str, headers: list[tuple[str, str]], body: Mapping[str, Any]
+) -> HttpAnswer:
+    return HttpAnswer(status, [("Content-Type", content_type), *headers], json.dumps(body).encode())

@@ -31,7 +31,7 @@ class WireProtocol(Protocol):
     """A wire protocol of AWS's."""
 
     def parse(self, service: str, model: ServiceModel, request: HttpRequest) -> Parsed:
-        """Read a request.
+        """Read a request, whose body is not compressed.
 
         Raises:
             AwsError: it is malformed, or there is no such operation in the model.
@@ -40,10 +40,14 @@ class WireProtocol(Protocol):
     def answer(
         self, operation: OperationModel, result: Mapping[str, Any], request_id: str
     ) -> HttpAnswer:
-        """A result as an answer."""
+        """A result as an answer.
 
-    def error(self, error: AwsError, request_id: str) -> HttpAnswer:
-        """An error as an answer."""
+        Raises:
+            ValueError: the result is none of the operation.
+        """
+
+    def error(self, model: ServiceModel | None, error: AwsError, request_id: str) -> HttpAnswer:
+        """An error as an answer; `model` is of the service, if that is known."""
 
 
 def new_request_id() -> str:
@@ -64,6 +68,30 @@ def operation_of(service: str, model: ServiceModel, name: str) -> OperationModel
     if name not in model.operation_names:
         raise no_operation(service, name)
     return model.operation_model(name)
+
+
+def error_type(model: ServiceModel | None, error: AwsError) -> str:
+    """The shape of an error in the model, by which JSON and CBOR name it; its code if none is."""
+    shape = model.shape_for_error_code(error.code) if model is not None else None
+    return str(shape.name) if shape is not None else error.code
+
+
+def error_headers(
+    model: ServiceModel | None, error: AwsError, request_id: str
+) -> list[tuple[str, str]]:
+    """Headers of an error in JSON or CBOR.
+
+    Clients of a service that once had the query protocol know its errors by that protocol's codes.
+    """
+    headers = [("x-amzn-RequestId", request_id)]
+    if model is not None and model.is_query_compatible:
+        headers.append(("x-amzn-query-error", f"{error.code};{side(error)}"))
+    return headers
+
+
+def side(error: AwsError) -> str:
+    """Whose fault an error is, in AWS's word."""
+    return "Sender" if error.status < 500 else "Receiver"
 
 
 def finite(number: float) -> float:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import re
 
 # Of the years that can be written.
 _LEAST, _MOST = -62135596800.0, 253402300799.0
+_SECONDS = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
+_LONGEST = 64
 
 
 def parse(text: str) -> float:
@@ -16,15 +19,15 @@ def parse(text: str) -> float:
         ValueError: it is none of them.
     """
     text = text.strip()
-    try:
+    if not text.isascii() or len(text) > _LONGEST:
+        raise ValueError(text[:_LONGEST])
+    if _SECONDS.fullmatch(text):
         return bounded(float(text))
-    except ValueError:
-        pass
     try:
         found = dt.datetime.fromisoformat(text)
     except ValueError:
         found = email.utils.parsedate_to_datetime(text)
-    return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
+    return bounded((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp())
 
 
 def bounded(seconds: float) -> float:
@@ -40,5 +43,5 @@ def bounded(seconds: float) -> float:
 
 def iso(seconds: float) -> str:
     """As EC2 writes them: in UTC, to the millisecond."""
-    moment = dt.datetime.fromtimestamp(seconds, dt.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    moment = dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None)
+    return moment.isoformat(timespec="milliseconds") + "Z"

@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 from botocore.model import Shape
 
 from elastic_inference.aws import times
+from elastic_inference.aws.members import members_of
 
 # What XML 1.0 cannot have.
 _IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -30,8 +31,7 @@ class XmlWriter:
         """The members of a structure, one after the other."""
         return "".join(
             self._element(member, values[name], member.serialization.get("name", name))
-            for name, member in shape.members.items()
-            if values.get(name) is not None
+            for name, member in members_of(shape, values).items()
         )
 
     def _element(self, shape: Any, value: Any, name: str) -> str:
@@ -77,4 +77,5 @@ def scalar(shape: Shape, value: Any) -> str:
 
 def text(value: str) -> str:
     """As it may stand in an element."""
-    return escape(_IMPOSSIBLE.sub("\ufffd", value))
+    # Parsers make a line feed of a carriage return that is not escaped.
+    return escape(_IMPOSSIBLE.sub("\ufffd", value), {"\r": "&#13;"})
