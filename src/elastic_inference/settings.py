@@ -344,6 +344,9 @@ class PoolSettings:
     meter_interval: float = _setting(
         "EI_METER_INTERVAL", 5.0, interval, "time between two notes of what is being used"
     )
+    max_metrics: int = _setting(
+        "EI_MAX_METRICS", 10_000, _count, "metrics that an account may have put (PutMetricData)"
+    )
     max_commands: int = _setting(
         "EI_MAX_COMMANDS", 64, _count, "commands of `ei exec` at one time in all instances"
     )

@@ -31,12 +31,21 @@ _ILLEGAL = (
 )
 
 
+def said(body: bytes) -> dict[str, object]:
+    """What an accelerator says, but for the memory that it uses."""
+    report: dict[str, object] = json.loads(body)
+    memory = report.pop("memoryUsed")
+    assert isinstance(memory, int)
+    assert memory >= 0
+    return report
+
+
 class TestOverTheWire:
     def test_the_unix_socket_needs_no_token(self, accelerator: AcceleratorProcess) -> None:
         with Wire(accelerator, unix=True) as wire:
             for _ in range(3):
                 status, _, body = wire.request("GET", PATH, token=None)
-                assert (status, json.loads(body)) == (200, WELL)
+                assert (status, said(body)) == (200, WELL)
 
     def test_tcp_needs_one(self, accelerator: AcceleratorProcess) -> None:
         with Wire(accelerator) as wire:
@@ -164,5 +173,5 @@ def test_a_busy_accelerator_is_well(accelerator: AcceleratorProcess) -> None:
     with Wire(accelerator, unix=True) as wire:
         while not done.is_set():
             status, _, body = wire.request("GET", PATH, token=None)
-            assert (status, json.loads(body)) == (200, WELL)
+            assert (status, said(body)) == (200, WELL)
     running.join()

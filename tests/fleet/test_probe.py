@@ -51,6 +51,17 @@ def test_a_failed_device_is_lost() -> None:
     assert read(answer(said, 503)) == Finding(alive=True, trouble=trouble, lost=True)
 
 
+def test_the_memory_in_use_is_told_whatever_else_is() -> None:
+    assert read(answer(WELL | {"memoryUsed": 5 << 20})).memory_used == 5 << 20
+    ill = WELL | {"inference": "failed", "memoryUsed": 0}
+    assert read(answer(ill, 503)).memory_used == 0
+
+
+@pytest.mark.parametrize("said", [None, True, "5", 5.0, -1, 1 << 60, 1 << 70, [5]])
+def test_what_is_no_memory_is_none(said: object) -> None:
+    assert read(answer(WELL | {"memoryUsed": said})) == Finding(alive=True)
+
+
 @given(st.binary(max_size=300))
 def test_noise_does_no_harm(noise: bytes) -> None:
     assert len(read(b"HTTP/1.1 200 OK\r\n\r\n" + noise).trouble) < 400

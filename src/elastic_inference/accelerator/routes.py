@@ -230,7 +230,7 @@ def _accelerator(call: Call) -> Reply:
 
 
 def _health(call: Call) -> Reply:
-    report = call.plane.health.report()
+    report = {**call.plane.health.report(), "memoryUsed": call.plane.memory.used()}
     well = report["inference"] == report["device"] == "ok"
     return Reply(report, status=200 if well else 503)
 

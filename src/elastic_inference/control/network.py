@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from elastic_inference.control import names, network_rules
 from elastic_inference.control.clock import Clock
@@ -48,6 +48,8 @@ class _Snapshot:
     subnets: dict[str, network_rules.Subnet]
     groups: dict[str, network_rules.SecurityGroup]
     endpoints: tuple[network_rules.Endpoint, ...]
+    # By seat, whether something keeps it from the endpoint.
+    cut_off: dict[Seat, bool] = field(default_factory=dict)
 
 
 class Network:
@@ -76,20 +78,32 @@ class Network:
 
     def obstacles(self, instance: Instance) -> list[Obstacle]:
         """What keeps an instance from the pool's endpoint, and what else is to be known."""
+        seat = Seat(instance.subnet_id, instance.group_ids, instance.private_ip)
+        return self._obstacles(self._snapshot or self._read(), seat)
+
+    def is_cut_off(self, seat: Seat) -> bool:
+        """Whether something keeps an instance there from the endpoint; cheap to ask again."""
         snapshot = self._snapshot or self._read()
-        subnet = snapshot.subnets.get(instance.subnet_id)
+        known = snapshot.cut_off.get(seat)
+        if known is None:
+            known = any(each.blocking for each in self._obstacles(snapshot, seat))
+            snapshot.cut_off[seat] = known
+        return known
+
+    def _obstacles(self, snapshot: _Snapshot, seat: Seat) -> list[Obstacle]:
+        subnet = snapshot.subnets.get(seat.subnet_id)
         if subnet is None:
             return [
                 Obstacle(
                     "no-subnet",
-                    f"The subnet {instance.subnet_id} of the instance is gone.",
+                    f"The subnet {seat.subnet_id} of the instance is gone.",
                     "Terminate the instance and launch it in another subnet.",
                 )
             ]
         return network_rules.obstacles(
             subnet,
-            instance.group_ids,
-            instance.private_ip,
+            seat.group_ids,
+            seat.private_ip,
             snapshot.endpoints,
             snapshot.groups,
             port=HTTPS,
@@ -292,20 +306,29 @@ class Network:
         return rule
 
     def create_endpoint(
-        self, account: str, vpc_id: str, subnet_ids: Sequence[str], group_ids: Sequence[str]
+        self,
+        account: str,
+        vpc_id: str,
+        subnet_ids: Sequence[str],
+        group_ids: Sequence[str],
+        *,
+        endpoint_id: str | None = None,
+        private_dns: bool = True,
+        policy: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> EndpointRecord:
         self.check_endpoint(vpc_id, subnet_ids, group_ids)
         endpoint = EndpointRecord(
-            id=names.new_id("vpce"),
+            id=endpoint_id or names.new_id("vpce"),
             account=account,
             vpc_id=vpc_id,
             service=self.service,
             state=network_rules.AVAILABLE,
-            private_dns=True,
+            private_dns=private_dns,
             subnet_ids=tuple(subnet_ids),
             group_ids=tuple(group_ids),
-            policy=None,
-            tags={},
+            policy=policy,
+            tags=tags or {},
             created_at=self._clock.time(),
         )
         self._store.endpoints.add(endpoint)

@@ -7,7 +7,8 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from elastic_inference.catalog import Catalog
 from elastic_inference.compute.base import Compute, check_user_data
@@ -40,6 +41,9 @@ from elastic_inference.errors import (
 from elastic_inference.fleet.base import Fleet
 from elastic_inference.settings import PoolSettings
 
+if TYPE_CHECKING:
+    from elastic_inference.control.metrics import Metrics
+
 _log = logging.getLogger(__name__)
 _GOING = (records.SHUTTING_DOWN, records.TERMINATED)
 
@@ -48,7 +52,7 @@ class ControlPlane:
     """A pool's control plane. Every method may be called from any thread.
 
     Attributes:
-        store, fleet, catalog, access, network, connections, billing: its parts.
+        store, fleet, catalog, access, network, connections, billing, metrics: its parts.
     """
 
     def __init__(
@@ -123,11 +127,23 @@ class ControlPlane:
             with contextlib.suppress(ElasticInferenceError):
                 self._lifecycle.settle(instance_id)
         self._watch.start(self.store.instances.where(columns.state == records.RUNNING))
+        if self.compute is not None:
+            # Nobody asks for the metrics of one `ei run`.
+            self.metrics.recorder.start()
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What is recorded of accelerators, and put by users."""
+        from elastic_inference.control.metrics import Metrics  # noqa: PLC0415 - not in `ei run`
+
+        return Metrics(self.store, self.fleet, self.network, self.clock, self.settings.max_metrics)
 
     def close(self) -> None:
         """Stop watching; what runs goes on."""
         self._watch.close()
         self._background.close()
+        if "metrics" in self.__dict__:
+            self.metrics.recorder.close()
         with contextlib.suppress(ElasticInferenceError):
             self.meter.note()
         if self.compute is not None:

@@ -106,7 +106,7 @@ class Store:
         return self._database.name
 
     def change(self, statement: Any, values: Sequence[Mapping[str, Any]] | None = None) -> int:
-        """Run a statement that changes several rows, by what they are or one for each of `values`."""
+        """Run a statement that changes several rows, by what they are or each by some `values`."""
         return self._database.change(statement, values)
 
     def rows(self, query: Executable) -> Sequence[Row[Any]]:

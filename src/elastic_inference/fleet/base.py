@@ -26,6 +26,10 @@ class Health(StrEnum):
     UNKNOWN = "unknown"
 
 
+# The reason of one that is impaired since its process ended by itself.
+ENDED = "it has ended and is started again"
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where an accelerator has its share.
@@ -93,11 +97,15 @@ class Status:
         health: see `Health`.
         restarts: how often this fleet started it again.
         reason: why it is not OK, or "".
+        reachable: it answered when it was last asked anything; True where that is not known.
+        memory_used: bytes, as it then said; None: it did not.
     """
 
     health: Health
     restarts: int
     reason: str = ""
+    reachable: bool = True
+    memory_used: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ MAX_ANSWER = 8192
 _ALIVE = b"HTTP/1.1 "
 _OK = "ok"
 _MAX_TEXT = 300
+_MOST_MEMORY = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,13 @@ class Finding:
         alive: it answers.
         trouble: why it does not infer, or "".
         lost: it will not infer again, whatever time it is given.
+        memory_used: bytes; None: it does not say.
     """
 
     alive: bool
     trouble: str = ""
     lost: bool = False
+    memory_used: int | None = None
 
 
 def read(answer: bytes) -> Finding:
@@ -44,12 +47,17 @@ def read(answer: bytes) -> Finding:
     except InvalidRequestError:
         return Finding(alive=True)
     device, inference = report.get("device", _OK), report.get("inference", _OK)
-    if device != _OK:
-        return Finding(alive=True, trouble=f"its device failed: {_plain(device)}", lost=True)
-    if inference != _OK:
+    trouble, lost = "", device != _OK
+    if lost:
+        trouble = f"its device failed: {_plain(device)}"
+    elif inference != _OK:
         why = _plain(report.get("error", "it does not say why"))
-        return Finding(alive=True, trouble=f"its inference check failed: {why}")
-    return Finding(alive=True)
+        trouble = f"its inference check failed: {why}"
+    return Finding(True, trouble, lost, _bytes(report.get("memoryUsed")))
+
+
+def _bytes(said: Any) -> int | None:
+    return said if type(said) is int and 0 <= said < _MOST_MEMORY else None
 
 
 def _plain(text: Any) -> str:

@@ -64,6 +64,7 @@ class Resident:
         control: the connection to the running process; None while there is none.
         failures: how often in a row it ended or did not start.
         up_since: monotonic time since when it serves.
+        reachable, memory_used: see `Status`.
     """
 
     def __init__(self, order: Order, directory: Path, store: Path, ways: Ways) -> None:
@@ -73,6 +74,8 @@ class Resident:
         self.stopping = False
         self.health = Health.UNKNOWN
         self.reason = ""
+        self.reachable = True
+        self.memory_used: int | None = None
         self.restarts = 0
         self.failures = 0
         self.up_since = 0.0
@@ -92,7 +95,7 @@ class Resident:
 
     @property
     def status(self) -> Status:
-        return Status(self.health, self.restarts, self.reason)
+        return Status(self.health, self.restarts, self.reason, self.reachable, self.memory_used)
 
     @property
     def owner(self) -> int:

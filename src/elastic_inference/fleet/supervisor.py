@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from elastic_inference.errors import ElasticInferenceError
 from elastic_inference.fleet import probe as probes
-from elastic_inference.fleet.base import Health
+from elastic_inference.fleet.base import ENDED, Health
 from elastic_inference.fleet.control_connection import ControlConnection
 from elastic_inference.fleet.resident import Resident
 from elastic_inference.fleet.steadiness import Steadiness
@@ -33,7 +33,6 @@ _LATE = 0.5
 _IMPAIRED_AFTER = 2
 _ENDED_AFTER = 4
 _SILENT = "it does not answer"
-_ENDED = "it has ended and is started again"
 _FLAPPING = "it was impaired again and again, and must be well for a while"
 _DISK_FULL = "No space left on device"
 
@@ -180,12 +179,13 @@ class Supervisor:
         self._selector.register(control, selectors.EVENT_READ, lambda: self._heard(case, control))
         # One that has said who it is serves; one that was ill must show that it infers.
         if control.greeted and not case.ill:
+            resident.reachable = True
             case.next_probe += self._settings.health_interval
             self._set_health(case, Health.OK)
 
     def _revive(self, resident: Resident) -> None:
         case = self._cases.setdefault(resident.id, _Case(resident))
-        self._set_health(case, Health.IMPAIRED, _ENDED)
+        self._silent(case, ENDED)
         self._schedule(case, time.monotonic())
 
     def _heard(self, case: _Case, control: ControlConnection) -> None:
@@ -210,7 +210,7 @@ class Supervisor:
         elif not case.restarting:
             if case.probe is not None and now >= case.probe_until:
                 self._end_probe(case)
-                self._set_health(case, Health.IMPAIRED, _SILENT)
+                self._silent(case)
             if now - case.last_alive > self._settings.hang_timeout and case.resident.control:
                 _log.warning("%s does not answer and is ended", case.resident.id)
                 case.last_alive = now
@@ -236,7 +236,7 @@ class Supervisor:
             probe.send(probes.REQUEST)
         except OSError:
             probe.close()
-            self._set_health(case, Health.IMPAIRED, _SILENT)
+            self._silent(case)
             return
         case.probe = probe
         self._selector.register(probe, selectors.EVENT_READ, lambda: self._hear(case, probe))
@@ -254,9 +254,11 @@ class Supervisor:
         self._end_probe(case)
         finding = probes.read(case.heard)
         if not finding.alive:
-            self._set_health(case, Health.IMPAIRED, _SILENT)
+            self._silent(case)
             return
         case.last_alive = time.monotonic()
+        case.resident.reachable = True
+        case.resident.memory_used = finding.memory_used
         case.resident.tell()
         if finding.trouble:
             self._troubled(case, finding)
@@ -278,6 +280,11 @@ class Supervisor:
             case.ill = True
             control.kill()
 
+    def _silent(self, case: _Case, reason: str = _SILENT) -> None:
+        case.resident.reachable = False
+        case.resident.memory_used = None
+        self._set_health(case, Health.IMPAIRED, reason)
+
     def _end_probe(self, case: _Case) -> None:
         if case.probe is not None:
             self._selector.unregister(case.probe)
@@ -290,8 +297,8 @@ class Supervisor:
         if now - case.resident.up_since > _STEADY:
             case.resident.failures = 0
         # Why it was ended says more than that it was.
-        ended = _ENDED if case.resident.health is Health.OK else case.resident.reason or _ENDED
-        self._set_health(case, Health.IMPAIRED, ended)
+        ended = ENDED if case.resident.health is Health.OK else case.resident.reason or ENDED
+        self._silent(case, ended)
         _log.warning("%s has ended and is started again", case.resident.id)
         self._schedule(case, now)
 
