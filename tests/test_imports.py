@@ -32,6 +32,7 @@ _ALLOWED = {
     "control": _BASE
     | {"protocol", "accelerator", "client", "fleet", "compute", "isolation", "migrations"},
     "aws": _BASE | {"protocol", "control", "compute", "fleet"},
+    "setup": _BASE | {"control", "compute"},
     # Alembic loads these; they describe the control plane's tables.
     "migrations": _BASE | {"control"},
     "agent": _BASE | {"protocol", "compute", "control"},
