@@ -207,7 +207,8 @@ def test_policies_of_things_have_principals_and_resources() -> None:
     assert not decide(denying, principal=ANN, resource=PREFIX + "eia-2").allowed
     assert decide(denying, principal=ANN).allowed
     for name in ("Principal", "Resource"):
-        lacking = statement(**({"Principal": "*"} | {name: None}))
+        changes: dict[str, Any] = {"Principal": "*"} | {name: None}
+        lacking = statement(**changes)
         assert f"{name} or Not{name} is missing" in refusal({"Statement": lacking}, of_thing=True)
 
 

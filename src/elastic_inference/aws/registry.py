@@ -6,6 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from elastic_inference.aws.call import Operation, Operations
+from elastic_inference.aws.ec2_endpoint_services import EndpointServices
+from elastic_inference.aws.ec2_endpoints import Endpoints
+from elastic_inference.aws.ec2_group_rules import GroupRules
+from elastic_inference.aws.ec2_groups import Groups
+from elastic_inference.aws.ec2_interfaces import Interfaces
+from elastic_inference.aws.ec2_subnets import Subnets
+from elastic_inference.aws.ec2_vpcs import Vpcs
 from elastic_inference.aws.elastic_inference import ElasticInference
 from elastic_inference.aws.sts import Sts
 from elastic_inference.control.plane import ControlPlane
@@ -16,7 +23,7 @@ class _Part(Protocol):
 
 
 _PARTS: Mapping[str, tuple[Callable[[ControlPlane], _Part], ...]] = {
-    "ec2": (),
+    "ec2": (Vpcs, Subnets, Groups, GroupRules, Endpoints, EndpointServices, Interfaces),
     "iam": (),
     "sts": (Sts,),
     "autoscaling": (),

@@ -1,0 +1,143 @@
+"""EC2's network interfaces: each instance has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.ec2_lookup import chosen
+from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.filters import Reader, select, truth
+from elastic_inference.aws.pages import page
+from elastic_inference.control import names, records
+from elastic_inference.control.plane import ControlPlane
+from elastic_inference.control.records import Instance, SubnetRecord
+
+_PREFIX = "eni-"
+
+
+class Interfaces:
+    """Describes network interfaces."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._store = plane.store
+        self.operations: Operations = {
+            "DescribeNetworkInterfaces": operation(
+                self._describe,
+                "NetworkInterfaceIds Filters NextToken MaxResults",
+            ),
+        }
+
+    def _describe(self, call: Call) -> Document:
+        ids = call.input.get("NetworkInterfaceIds", ())
+        found = chosen(self._found(call.account), ids, lambda each: each.id, _missing)
+        found = select(found, call, _FILTERS, lambda _: {})
+        found, token = page(found, call, lambda each: (each.instance.created_at, each.id))
+        return {"NetworkInterfaces": [_shown(each) for each in found], "NextToken": token}
+
+    def _found(self, account: str) -> list[_Interface]:
+        store = self._store
+        subnets = {each.id: each for each in store.subnets.where()}
+        groups = {each.id: each.name for each in store.groups.where()}
+        columns = store.instances.columns
+        instances = store.instances.where(
+            columns.account == account, columns.state != records.TERMINATED
+        )
+        return [
+            _Interface(
+                each,
+                subnets[each.subnet_id],
+                {group: groups[group] for group in each.group_ids if group in groups},
+            )
+            for each in instances
+            if each.subnet_id in subnets
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Interface:
+    """An instance's interface; `groups` are names by ids."""
+
+    instance: Instance
+    subnet: SubnetRecord
+    groups: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        return names.interface_id(self.instance.id)
+
+
+def _shown(interface: _Interface) -> Document:
+    instance, subnet = interface.instance, interface.subnet
+    address = instance.private_ip
+    return {
+        "NetworkInterfaceId": interface.id,
+        "InterfaceType": "interface",
+        "Status": "in-use",
+        "Description": "",
+        "OwnerId": instance.account,
+        "VpcId": subnet.vpc_id,
+        "SubnetId": subnet.id,
+        "AvailabilityZone": subnet.zone,
+        "MacAddress": names.mac_address(instance.id),
+        "PrivateIpAddress": address,
+        "PrivateIpAddresses": [{"Primary": True, "PrivateIpAddress": address}],
+        "Groups": [{"GroupId": key, "GroupName": name} for key, name in interface.groups.items()],
+        "RequesterManaged": False,
+        "Attachment": {
+            "AttachmentId": names.attachment_id(instance.id),
+            "AttachTime": instance.created_at,
+            "DeleteOnTermination": True,
+            "DeviceIndex": 0,
+            "InstanceId": instance.id,
+            "InstanceOwnerId": instance.account,
+            "Status": "attached",
+        },
+        "TagSet": [],
+    }
+
+
+def _address(interface: _Interface) -> str:
+    return interface.instance.private_ip
+
+
+def _group_names(interface: _Interface) -> Sequence[str]:
+    return list(interface.groups.values())
+
+
+_FILTERS: Mapping[str, Reader[_Interface]] = {
+    "addresses.primary": lambda _: truth(True),
+    "addresses.private-ip-address": _address,
+    "attachment.attachment-id": lambda each: names.attachment_id(each.instance.id),
+    "attachment.delete-on-termination": lambda _: truth(True),
+    "attachment.device-index": lambda _: "0",
+    "attachment.instance-id": lambda each: each.instance.id,
+    "attachment.instance-owner-id": lambda each: each.instance.account,
+    "attachment.status": lambda _: "attached",
+    "availability-zone": lambda each: each.subnet.zone,
+    "description": lambda _: "",
+    "group-id": lambda each: list(each.groups),
+    "group-name": _group_names,
+    "interface-type": lambda _: "interface",
+    "mac-address": lambda each: names.mac_address(each.instance.id),
+    "network-interface-id": lambda each: each.id,
+    "owner-id": lambda each: each.instance.account,
+    "private-ip-address": _address,
+    "requester-managed": lambda _: truth(False),
+    "status": lambda _: "in-use",
+    "subnet-id": lambda each: each.subnet.id,
+    "vpc-id": lambda each: each.subnet.vpc_id,
+}
+
+
+def _missing(interface_id: str) -> AwsError:
+    if not interface_id.startswith(_PREFIX):
+        return AwsError(
+            "InvalidNetworkInterfaceId.Malformed",
+            f'Invalid id: "{interface_id[:64]}" (expecting "eni-...")',
+        )
+    return AwsError(
+        "InvalidNetworkInterfaceID.NotFound",
+        f"The networkInterface ID '{interface_id[:64]}' does not exist",
+    )
