@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from elastic_inference.aws import (
+    iam_account,
+    iam_grants,
+    iam_policies,
+    iam_profiles,
+    iam_roles,
+    iam_simulation,
+    iam_tags,
+    iam_users,
+)
 from elastic_inference.aws.call import Operation, Operations
 from elastic_inference.aws.ec2_endpoint_services import EndpointServices
 from elastic_inference.aws.ec2_endpoints import Endpoints
@@ -24,7 +34,16 @@ class _Part(Protocol):
 
 _PARTS: Mapping[str, tuple[Callable[[ControlPlane], _Part], ...]] = {
     "ec2": (Vpcs, Subnets, Groups, GroupRules, Endpoints, EndpointServices, Interfaces),
-    "iam": (),
+    "iam": (
+        iam_users.Users,
+        iam_roles.Roles,
+        iam_policies.Policies,
+        iam_grants.Grants,
+        iam_profiles.InstanceProfiles,
+        iam_tags.Tags,
+        iam_account.Account,
+        iam_simulation.Simulation,
+    ),
     "sts": (Sts,),
     "autoscaling": (),
     "monitoring": (),

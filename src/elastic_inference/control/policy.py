@@ -125,6 +125,17 @@ def evaluate(policies: Iterable[Policy], request: Request) -> Decision:
     return Decision(allowed=bool(allowing), explicit_deny=False, statement=allowing)
 
 
+def matching(policies: Iterable[Policy], request: Request) -> list[tuple[Policy, Statement]]:
+    """Every statement that speaks of the request, whether it decides or not."""
+    context, action = _context(request), request.action.lower()
+    return [
+        (policy, statement)
+        for policy in policies
+        for statement in policy.statements
+        if statement.applies(action, request.resource, request.principal_arn, context)
+    ]
+
+
 def _version(members: Mapping[str, Node]) -> str:
     if "Version" not in members:
         return _OLD
