@@ -23,7 +23,9 @@ _EVERYDAY = string.ascii_letters + string.digits + "-_.:"
 _EXAMPLES = (
     "a", "1", "ab", "v1", "/", "/a/", "default", "Average", "123456789012", "10.0.0.1",
     "us-east-1", "ami-1", "o-0123456789", "p-01234567", "o-0123456789/r-0123",
-    "https://a.example/", "fcap-0123456789abcdef0", "fcapassoc-0123456789abcdef0",
+    "https://a.example/", "eia-0123456789abcdef",
+    "arn:aws:elastic-inference:us-east-1:123456789012:elastic-inference-accelerator/eia-0123",
+    "fcap-0123456789abcdef0", "fcapassoc-0123456789abcdef0",
     "arn:aws:iam::123456789012:role/a", "arn:aws:cloudwatch:us-east-1:123456789012:dataset/default",
     "arn:aws:outposts:us-east-1:123456789012:outpost/op-0123456789abcdef0",
     "arn:aws:kms:us-east-1:123456789012:key/abc",
