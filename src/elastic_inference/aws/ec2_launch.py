@@ -19,7 +19,7 @@ from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Instance, LaunchTemplate
 from elastic_inference.errors import LimitExceededError
 
-__all__ = ["check_pass_role", "launch", "template_data"]
+__all__ = ["check_pass_role", "launch", "launched", "template_data"]
 _MOST = 100
 _MAX_TOKEN = 64
 TEMPLATE_ID, TEMPLATE_VERSION = "aws:ec2launchtemplate:id", "aws:ec2launchtemplate:version"
@@ -73,6 +73,11 @@ def launch(
             "The client token was used for a request with other parameters. Take another one.",
         )
     return instances
+
+
+def launched(plane: ControlPlane, account: str, client_token: str) -> Instance | None:
+    """The first instance that an earlier `launch` with that token made, as long as it is known."""
+    return plane.store.instance_by_token(account, _token_of(client_token, 0))
 
 
 def check_pass_role(plane: ControlPlane, principal: Principal, account: str, role: str) -> None:
@@ -151,11 +156,15 @@ def _requests(
     return [
         replace(
             request,
-            client_token=f"ec2 {index} {token}" if token else None,
+            client_token=_token_of(token, index) if token else None,
             ec2=common | {"AmiLaunchIndex": index},
         )
         for index in range(count)
     ]
+
+
+def _token_of(token: str, index: int) -> str:
+    return f"ec2 {index} {token}"
 
 
 def _template_tags(template: tuple[LaunchTemplate, int] | None) -> dict[str, str]:

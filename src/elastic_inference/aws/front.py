@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -44,10 +45,18 @@ class AwsFront:
         return self._ready().answer(request)
 
     def start(self) -> None:
-        """Go on with what groups and metrics need."""
+        """Go on with what groups need."""
+        if self._plane.store.scaling_groups.count():
+            from elastic_inference.aws.autoscaling_scaler import scaler_of  # noqa: PLC0415
+
+            scaler_of(self._plane).start()
 
     def close(self) -> None:
-        """End what `start` began."""
+        """End what `start` or a request began."""
+        # Where nobody has loaded it there is nothing to close.
+        scaling = sys.modules.get("elastic_inference.aws.autoscaling_scaler")
+        if scaling is not None:
+            scaling.close_scaler(self._plane)
 
     def _ready(self) -> Gateway:
         with self._lock:

@@ -15,6 +15,7 @@ from elastic_inference.aws import (
     iam_tags,
     iam_users,
 )
+from elastic_inference.aws.autoscaling import AutoScaling
 from elastic_inference.aws.call import Operation, Operations
 from elastic_inference.aws.ec2_endpoint_services import EndpointServices
 from elastic_inference.aws.ec2_endpoints import Endpoints
@@ -45,7 +46,7 @@ _PARTS: Mapping[str, tuple[Callable[[ControlPlane], _Part], ...]] = {
         iam_simulation.Simulation,
     ),
     "sts": (Sts,),
-    "autoscaling": (),
+    "autoscaling": (AutoScaling,),
     "monitoring": (),
     "elastic-inference": (ElasticInference,),
 }
