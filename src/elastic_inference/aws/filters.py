@@ -8,10 +8,13 @@ from typing import Any, TypeVar
 
 from elastic_inference.aws.call import Call
 from elastic_inference.aws.errors import AwsError
+from elastic_inference.control.wildcards import ONE, STAR, Glob, Wild
 
 T = TypeVar("T")
 Reader = Callable[[T], "str | Iterable[str] | None"]
 _MAX_FILTERS, _MAX_VALUES = 50, 200
+_PIECES = re.compile(r"\\[*?\\]|[*?]|\\|[^*?\\]+", re.DOTALL)
+_WILD: Mapping[str, str | Wild] = {"*": STAR, "?": ONE, "\\": "\\"}
 
 
 def select(
@@ -59,15 +62,14 @@ def _test(
     if reader is None:
         raise AwsError("InvalidParameterValue", f"The filter '{name}' is invalid")
     read = reader
-    pattern = re.compile("|".join(f"(?:{_pattern(each)})" for each in values))
+    globs = [_glob(each) for each in values]
 
     def test(item: T) -> bool:
         found = read(item)
         if found is None:
             return False
-        return any(
-            pattern.fullmatch(each) for each in ([found] if isinstance(found, str) else found)
-        )
+        texts = [found] if isinstance(found, str) else found
+        return any(glob(each) for each in texts for glob in globs)
 
     return test
 
@@ -82,14 +84,6 @@ def _tag_reader(name: str, tags: Callable[[T], Mapping[str, str]]) -> Reader[T] 
     return None
 
 
-def _pattern(value: str) -> str:
+def _glob(value: str) -> Glob:
     # Of the shell's wildcards AWS has two, and a backslash before one makes it a character.
-    parts = re.split(r"(\\[*?\\]|[*?])", value)
-    return "".join(
-        {"*": "(?s:.*)", "?": "(?s:.)"}.get(part) or re.escape(part[1:] if _escaped(part) else part)
-        for part in parts
-    )
-
-
-def _escaped(part: str) -> bool:
-    return len(part) == 2 and part[0] == "\\" and part[1] in "*?\\"
+    return Glob(_WILD.get(each) or each.removeprefix("\\") for each in _PIECES.findall(value))
