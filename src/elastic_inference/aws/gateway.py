@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 
 from elastic_inference.aws import errors, registry, validation, wire
-from elastic_inference.aws.call import Call, Operation, Operations
+from elastic_inference.aws.authorization import Authorization
+from elastic_inference.aws.call import Call, Operations
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.models import SERVICES, service_model
 from elastic_inference.aws.protocol import Parsed, WireProtocol, new_request_id, no_operation
@@ -29,6 +30,7 @@ class Gateway:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
+        self._authorization = Authorization(plane)
 
     @cached_property
     def operations(self) -> Mapping[str, Operations]:
@@ -70,7 +72,7 @@ class Gateway:
         given = {key: value for key, value in parsed.input.items() if key != "DryRun"}
         caller = Caller.of(principal, request.own, request.peer, "")
         call = Call(parsed.operation.name, given, caller, request_id)
-        self._authorise(service, operation, call)
+        self._authorization.check(service, operation, call)
         validation.check_honoured(parsed.operation.input_shape, given, operation.honours)
         _check_dry_run(parsed)
         return protocol.answer(parsed.operation, operation.run(call), request_id)
@@ -88,14 +90,6 @@ class Gateway:
     def _regions(self, service: str) -> Collection[str]:
         region = self._plane.settings.region
         return {region, _GLOBAL_REGION} if service in _GLOBAL else {region}
-
-    def _authorise(self, service: str, operation: Operation, call: Call) -> None:
-        prefix = "cloudwatch" if service == "monitoring" else service
-        action = operation.action or f"{prefix}:{call.operation}"
-        for resource in operation.resources(call):
-            self._plane.access.authorise(
-                call.caller.principal, action, resource, call.caller.context
-            )
 
 
 def _check_dry_run(parsed: Parsed) -> None:

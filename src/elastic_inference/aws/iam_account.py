@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from elastic_inference.aws import iam_entities, iam_words
-from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.call import Call, Document, Operations
 from elastic_inference.aws.iam_entities import AnyPolicy
 from elastic_inference.aws.iam_policies import Policies
+from elastic_inference.aws.iam_resources import operation
 from elastic_inference.control import records
 from elastic_inference.control.managed_policies import managed_policies
 from elastic_inference.control.plane import ControlPlane

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from elastic_inference.aws import iam_entities, iam_words
-from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.call import Call, Document, Operations
 from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.iam_resources import operation
 from elastic_inference.control import records
 from elastic_inference.control.identities import MAX_ATTACHED, Identities
 from elastic_inference.control.plane import ControlPlane

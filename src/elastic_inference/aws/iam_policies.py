@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 
 from elastic_inference.aws import iam_entities, iam_tags, iam_words
-from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.call import Call, Document, Operations
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.iam_entities import AnyPolicy
+from elastic_inference.aws.iam_resources import operation
 from elastic_inference.control import records
 from elastic_inference.control.managed_policies import ManagedPolicy, managed_policies
 from elastic_inference.control.plane import ControlPlane

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from elastic_inference.aws import iam_entities, iam_tags, iam_words
-from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.call import Call, Document, Operations
 from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.iam_resources import operation
 from elastic_inference.control import names
 from elastic_inference.control.access import Context, Principal
 from elastic_inference.control.identities import Identities

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from elastic_inference.aws import iam_entities, iam_tags, iam_words
-from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.call import Call, Document, Operations
+from elastic_inference.aws.iam_resources import operation
 from elastic_inference.control import records
 from elastic_inference.control.identities import USUAL_SESSION, Identities
 from elastic_inference.control.plane import ControlPlane

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from elastic_inference.aws import iam_words
-from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.call import Call, Document, Operations
+from elastic_inference.aws.iam_resources import operation
 from elastic_inference.control import names, policy, records
 from elastic_inference.control.managed_policies import managed
 from elastic_inference.control.plane import ControlPlane

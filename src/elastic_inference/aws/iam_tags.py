@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from elastic_inference.aws import iam_entities, iam_words
-from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.call import Call, Document, Operations
+from elastic_inference.aws.iam_resources import operation
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import InstanceProfile, PolicyRecord, Role, User
 

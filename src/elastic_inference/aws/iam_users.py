@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from elastic_inference.aws import iam_entities, iam_tags, iam_words
-from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.call import Call, Document, Operations
 from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.iam_resources import operation
 from elastic_inference.control import names, records
 from elastic_inference.control.identities import MAX_KEYS, Identities
 from elastic_inference.control.plane import ControlPlane

@@ -87,6 +87,8 @@ class Sts:
         arn = call.input["RoleArn"]
         head, principal = names.role_arn(call.account, ""), call.caller.principal
         role = self._plane.store.roles.get(call.account, arn.removeprefix(head))
+        if principal.key.kind == records.REGISTERED:
+            raise _denied(call, "a host's own key is for that host alone")
         if role is None or not arn.startswith(head):
             raise _denied(call, "there is no such role, or it trusts nobody like you")
         context = {**call.caller.context, "sts:RoleSessionName": call.input["RoleSessionName"]}
