@@ -94,7 +94,7 @@ class Endpoints:
             made = self._plane.network.create_endpoint(
                 call.account, vpc.id, subnets, groups,
                 endpoint_id=endpoint_id, private_dns=private_dns, policy=text,
-                tags=tags.given(call, _KIND),
+                tags=self._lookup.new_tags(call, _KIND),
             )  # fmt: skip
             return {"VpcEndpoint": self._shown(made), "ClientToken": token}
 

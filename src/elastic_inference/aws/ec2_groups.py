@@ -74,7 +74,7 @@ class Groups:
             made = self._plane.network.create_group(
                 call.account, vpc.id, name, given["Description"]
             )
-            labels = tags.given(call, _KIND)
+            labels = self._lookup.new_tags(call, _KIND)
             self._store.groups.change(columns.id == made.id, tags=labels)
         return {
             "GroupId": made.id,

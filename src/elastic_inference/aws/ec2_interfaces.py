@@ -85,6 +85,7 @@ def _shown(interface: _Interface) -> Document:
         "PrivateIpAddresses": [{"Primary": True, "PrivateIpAddress": address}],
         "Groups": [{"GroupId": key, "GroupName": name} for key, name in interface.groups.items()],
         "RequesterManaged": False,
+        "SourceDestCheck": True,
         "Attachment": {
             "AttachmentId": names.attachment_id(instance.id),
             "AttachTime": instance.created_at,
@@ -125,6 +126,7 @@ _FILTERS: Mapping[str, Reader[_Interface]] = {
     "owner-id": lambda each: each.instance.account,
     "private-ip-address": _address,
     "requester-managed": lambda _: truth(False),
+    "source-dest-check": lambda _: truth(True),
     "status": lambda _: "in-use",
     "subnet-id": lambda each: each.subnet.id,
     "vpc-id": lambda each: each.subnet.vpc_id,

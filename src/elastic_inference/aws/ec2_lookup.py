@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from elastic_inference.aws import tags
+from elastic_inference.aws.call import Call
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.control import names
 from elastic_inference.control.plane import ControlPlane
@@ -26,11 +28,26 @@ class Lookup:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._store = plane.store
+        self._access = plane.access
         self._region = plane.settings.region
 
     def arn(self, account: str, kind: str, name: str = "*") -> str:
         """As policies name a thing of EC2's, or all of its kind."""
         return f"arn:{names.PARTITION}:ec2:{self._region}:{account}:{kind}/{name}"
+
+    def new_tags(self, call: Call, kind: str) -> dict[str, str]:
+        """The tags of a new thing, which its maker must be allowed to give.
+
+        Raises:
+            AwsError: they are none.
+            AccessDeniedError: no policy allows ec2:CreateTags for what the call makes.
+        """
+        found = tags.given(call, kind)
+        if found:
+            context = {**call.caller.context, "ec2:CreateAction": call.operation}
+            arn = self.arn(call.account, kind)
+            self._access.authorise(call.caller.principal, "ec2:CreateTags", arn, context)
+        return found
 
     def vpc(self, account: str, vpc_id: str) -> VpcRecord:
         found = self._store.vpcs.get(vpc_id)
