@@ -48,6 +48,7 @@ IMAGES = (
     ),
 )
 _BY_ID = {each.id: each for each in IMAGES}
+ROOT_DEVICES = {each.id: each.root_device for each in IMAGES}
 
 
 def find(image_id: str) -> Image:

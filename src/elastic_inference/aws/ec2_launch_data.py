@@ -88,7 +88,7 @@ def read(
         if name not in data:
             raise errors.missing("ec2", name)
     image = ec2_images.find(data["ImageId"])
-    _check_type(plane, data["InstanceType"])
+    check_type(plane, data["InstanceType"])
     profile = _profile(plane, account, data.get("IamInstanceProfile") or {})
     subnet, groups, public = _seat(plane, account, data)
     wanted_tags = instance_tags(data)
@@ -115,6 +115,26 @@ def read(
         ec2={name: value for name, value in ec2.items() if value},
     )
     return request, profile
+
+
+def check_type(plane: ControlPlane, name: str) -> None:
+    """Refuse an instance type that is not known, or that has what instances here have not.
+
+    Raises:
+        AwsError: naming it.
+    """
+    known = plane.catalog.instance_types.get(name)
+    if known is None:
+        raise errors.unsupported(
+            f"The instance type {name} is not one that this pool knows. Take one of"
+            " aws ec2 describe-instance-type-offerings, or add it to the catalogue (EI_CATALOG)."
+        )
+    if known.gpu is not None:
+        raise AwsError(
+            "Unsupported",
+            f"An instance of this pool has no GPU of its own, as a {name} has. Launch another type,"
+            " with an accelerator (ElasticInferenceAccelerators).",
+        )
 
 
 def accelerator_types(plane: ControlPlane, data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -211,21 +231,6 @@ def group_ids(
             )
         found.append(group.id)
     return list(dict.fromkeys(found))
-
-
-def _check_type(plane: ControlPlane, name: str) -> None:
-    known = plane.catalog.instance_types.get(name)
-    if known is None:
-        raise errors.unsupported(
-            f"The instance type {name} is not one that this pool knows. Take one of"
-            " aws ec2 describe-instance-type-offerings, or add it to the catalogue (EI_CATALOG)."
-        )
-    if known.gpu is not None:
-        raise AwsError(
-            "Unsupported",
-            f"An instance of this pool has no GPU of its own, as a {name} has. Launch another type,"
-            " with an accelerator (ElasticInferenceAccelerators).",
-        )
 
 
 def _profile(plane: ControlPlane, account: str, spec: Mapping[str, Any]) -> InstanceProfile | None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from elastic_inference.aws.call import Call
 from elastic_inference.aws.errors import AwsError
+from elastic_inference.control import names
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import LaunchTemplate, LaunchTemplateVersion
 
 _ID = re.compile(r"lt-[0-9a-f]{8,17}")
 LATEST, DEFAULT = "$Latest", "$Default"
+# What a version's data has beside EC2's own: the token that it was made with.
+TOKEN = "ClientToken"  # noqa: S105 - a parameter's name
 
 
 def template_data(
@@ -27,7 +31,31 @@ def template_data(
     """
     template = find_template(plane, account, spec)
     version = find_version(plane, template, spec.get("Version") or DEFAULT)
-    return template, version.version, version.data
+    return template, version.version, own_data(version)
+
+
+def own_data(version: LaunchTemplateVersion) -> Mapping[str, Any]:
+    """EC2's own of a version's data."""
+    return {name: value for name, value in version.data.items() if name != TOKEN}
+
+
+def template_arns(plane: ControlPlane) -> Callable[[Call], Sequence[str]]:
+    """What policies must allow a call on that names a template."""
+
+    def resources(call: Call) -> Sequence[str]:
+        template_id = call.input.get("LaunchTemplateId")
+        if template_id is None and call.operation != "CreateLaunchTemplate":
+            columns = plane.store.templates.columns
+            found = plane.store.templates.first(
+                columns.account == call.account,
+                columns.name == call.input.get("LaunchTemplateName", ""),
+            )
+            template_id = found and found.id
+        region = plane.settings.region
+        what = f"launch-template/{template_id or '*'}"
+        return [f"arn:{names.PARTITION}:ec2:{region}:{call.account}:{what}"]
+
+    return resources
 
 
 def find_template(plane: ControlPlane, account: str, spec: Mapping[str, Any]) -> LaunchTemplate:

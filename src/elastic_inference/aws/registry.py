@@ -6,6 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from elastic_inference.aws import (
+    ec2_attributes,
+    ec2_images,
+    ec2_instance_states,
+    ec2_instances,
+    ec2_key_pairs,
+    ec2_regions,
+    ec2_tags,
+    ec2_template_versions,
+    ec2_templates,
+    ec2_types,
     iam_account,
     iam_grants,
     iam_policies,
@@ -34,7 +44,25 @@ class _Part(Protocol):
 
 
 _PARTS: Mapping[str, tuple[Callable[[ControlPlane], _Part], ...]] = {
-    "ec2": (Vpcs, Subnets, Groups, GroupRules, Endpoints, EndpointServices, Interfaces),
+    "ec2": (
+        ec2_instances.Instances,
+        ec2_instance_states.InstanceStates,
+        ec2_attributes.InstanceAttributes,
+        ec2_images.Images,
+        ec2_key_pairs.KeyPairs,
+        ec2_types.InstanceTypes,
+        ec2_templates.Templates,
+        ec2_template_versions.TemplateVersions,
+        ec2_tags.Tags,
+        ec2_regions.Regions,
+        Vpcs,
+        Subnets,
+        Groups,
+        GroupRules,
+        Endpoints,
+        EndpointServices,
+        Interfaces,
+    ),
     "iam": (
         iam_users.Users,
         iam_roles.Roles,

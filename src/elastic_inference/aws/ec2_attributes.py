@@ -1,0 +1,159 @@
+"""Attributes of instances: told one by one, and changed."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from elastic_inference.aws import ec2_launch_data
+from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.ec2_images import ROOT_DEVICES
+from elastic_inference.aws.ec2_instance_documents import InstanceDocuments, metadata_options
+from elastic_inference.aws.ec2_owned import arns, one_owned
+from elastic_inference.aws.errors import AwsError, unsupported
+from elastic_inference.control import records
+from elastic_inference.control.plane import ControlPlane
+from elastic_inference.control.records import Instance
+
+_METADATA = (
+    "HttpTokens",
+    "HttpPutResponseHopLimit",
+    "HttpEndpoint",
+    "HttpProtocolIpv6",
+    "InstanceMetadataTags",
+)
+# By the attribute's name, the parameter that changes it.
+_CHANGED: Mapping[str, str] = {
+    "disableApiStop": "DisableApiStop",
+    "disableApiTermination": "DisableApiTermination",
+    "instanceType": "InstanceType",
+}
+_FLAGS = {"true": True, "false": False}
+
+
+class InstanceAttributes:
+    """DescribeInstanceAttribute, ModifyInstanceAttribute and ModifyInstanceMetadataOptions."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+        named = arns(plane)
+        self.operations: Operations = {
+            "DescribeInstanceAttribute": operation(
+                self._describe, "InstanceId Attribute", resources=named
+            ),
+            "ModifyInstanceAttribute": operation(
+                self._modify,
+                "InstanceId Attribute Value DisableApiStop DisableApiTermination InstanceType"
+                " UserData Groups",
+                resources=named,
+            ),
+            "ModifyInstanceMetadataOptions": operation(
+                self._modify_metadata, f"InstanceId {' '.join(_METADATA)}", resources=named
+            ),
+        }
+
+    def _describe(self, call: Call) -> Document:
+        instance = one_owned(self._plane, call)
+        ec2 = instance.ec2
+        documents = InstanceDocuments(self._plane, call.account, call.caller.host)
+        script = base64.b64encode(instance.user_data.encode()).decode()
+        root = ROOT_DEVICES.get(ec2.get("ImageId", ""))
+        attributes: Mapping[str, tuple[str, Any]] = {
+            "blockDeviceMapping": ("BlockDeviceMappings", []),
+            "disableApiStop": ("DisableApiStop", {"Value": ec2.get("DisableApiStop", False)}),
+            "disableApiTermination": (
+                "DisableApiTermination", {"Value": ec2.get("DisableApiTermination", False)},
+            ),
+            "ebsOptimized": ("EbsOptimized", {"Value": False}),
+            "groupSet": ("Groups", documents.groups_of(instance)),
+            "instanceInitiatedShutdownBehavior": (
+                "InstanceInitiatedShutdownBehavior", {"Value": "stop"},
+            ),
+            "instanceType": ("InstanceType", {"Value": ec2.get("InstanceType")}),
+            "kernel": ("KernelId", {}),
+            "productCodes": ("ProductCodes", []),
+            "ramdisk": ("RamdiskId", {}),
+            "rootDeviceName": ("RootDeviceName", {"Value": root}),
+            "sourceDestCheck": ("SourceDestCheck", {"Value": True}),
+            "userData": ("UserData", {"Value": script} if script else {}),
+        }  # fmt: skip
+        wanted = call.input["Attribute"]
+        if wanted not in attributes:
+            raise unsupported(f"Instances have no attribute {wanted} here.")
+        name, value = attributes[wanted]
+        return {"InstanceId": instance.id, name: value}
+
+    def _modify(self, call: Call) -> Document:
+        name, value = _change(call.input)
+        with self._plane.connections.rechecked(), self._plane.store.transaction():
+            instance = one_owned(self._plane, call)
+            if instance.state in {records.SHUTTING_DOWN, records.TERMINATED}:
+                raise AwsError(
+                    "IncorrectInstanceState",
+                    f"The instance '{instance.id}' is {instance.state}; it cannot be changed.",
+                )
+            self._set(instance, name, value)
+        return {}
+
+    def _set(self, instance: Instance, name: str, value: Any) -> None:
+        if name == "Groups":
+            subnet = self._plane.store.subnets.get(instance.subnet_id)
+            groups = ec2_launch_data.group_ids(
+                self._plane, instance.account, subnet.vpc_id if subnet else "", value
+            )
+            self._plane.store.set_instance(instance.id, group_ids=groups)
+        elif name == "UserData":
+            _check_stopped(instance, "user data")
+            script = ec2_launch_data.user_data(self._plane, base64.b64encode(value).decode())
+            self._plane.store.set_instance(instance.id, user_data=script)
+        else:
+            if name == "InstanceType":
+                _check_stopped(instance, "instance type")
+                ec2_launch_data.check_type(self._plane, value)
+            self._plane.store.set_instance(instance.id, ec2={**instance.ec2, name: value})
+
+    def _modify_metadata(self, call: Call) -> Document:
+        options = {name: call.input[name] for name in _METADATA if name in call.input}
+        ec2_launch_data.check({"MetadataOptions": options})
+        with self._plane.store.transaction():
+            instance = one_owned(self._plane, call)
+            known = instance.ec2.get("MetadataOptions", {})
+            ec2 = {**instance.ec2, "MetadataOptions": {**known, **options}}
+            self._plane.store.set_instance(instance.id, ec2=ec2)
+        return {
+            "InstanceId": instance.id,
+            "InstanceMetadataOptions": metadata_options(self._plane.instance(instance.id)),
+        }
+
+
+def _change(given: Mapping[str, Any]) -> tuple[str, Any]:
+    """The one attribute that a call changes, by its parameter's name, and its new value."""
+    changes: dict[str, Any] = {
+        name: given[name].get("Value") for name in (*_CHANGED.values(), "UserData") if name in given
+    }
+    if "Groups" in given:
+        changes["Groups"] = given["Groups"]
+    if attribute := given.get("Attribute"):
+        if attribute not in _CHANGED:
+            raise unsupported(f"The attribute {attribute} cannot be changed by its name here.")
+        text = given.get("Value", "")
+        name = _CHANGED[attribute]
+        changes[name] = text if name == "InstanceType" else _FLAGS.get(text.lower())
+    if len(changes) != 1:
+        raise AwsError(
+            "InvalidParameterCombination" if changes else "MissingParameter",
+            "Specify exactly one attribute to change.",
+        )
+    ((name, value),) = changes.items()
+    if value is None:
+        raise AwsError("InvalidParameterValue", f"The value for {name} is none of its.")
+    return name, value
+
+
+def _check_stopped(instance: Instance, what: str) -> None:
+    if instance.state != records.STOPPED:
+        raise AwsError(
+            "IncorrectInstanceState",
+            f"The instance '{instance.id}' is {instance.state}. Stop it to change its {what}.",
+        )

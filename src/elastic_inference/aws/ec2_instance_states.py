@@ -1,0 +1,119 @@
+"""Starting, stopping, rebooting and terminating instances, and how they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.ec2_instance_documents import STATE_CODES, state
+from elastic_inference.aws.ec2_owned import arns, changed, owned, state_errors
+from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.filters import Reader, select
+from elastic_inference.aws.pages import page
+from elastic_inference.control import records
+from elastic_inference.control.instance_documents import REFRESH
+from elastic_inference.control.plane import ControlPlane
+from elastic_inference.control.records import Instance
+
+# A registered host that was not heard of for so many of its refreshes is not well.
+_MISSED = 6
+
+
+class InstanceStates:
+    """Changes and tells the states of instances."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+        named = arns(plane)
+        self.operations: Operations = {
+            "StartInstances": operation(self._start, "InstanceIds", resources=named),
+            "StopInstances": operation(self._stop, "InstanceIds Force", resources=named),
+            "RebootInstances": operation(self._reboot, "InstanceIds", resources=named),
+            "TerminateInstances": operation(self._terminate, "InstanceIds Force", resources=named),
+            "DescribeInstanceStatus": operation(
+                self._status, "InstanceIds Filters IncludeAllInstances MaxResults NextToken"
+            ),
+        }
+
+    def _start(self, call: Call) -> Document:
+        return {"StartingInstances": self._change(call, self._plane.start_instance)}
+
+    def _stop(self, call: Call) -> Document:
+        self._check_protection(call, "DisableApiStop", "stopped")
+        return {"StoppingInstances": self._change(call, self._plane.stop_instance)}
+
+    def _terminate(self, call: Call) -> Document:
+        self._check_protection(call, "DisableApiTermination", "terminated")
+        return {"TerminatingInstances": self._change(call, self._plane.terminate)}
+
+    def _reboot(self, call: Call) -> Document:
+        for each in owned(self._plane, call.account, call.input["InstanceIds"]):
+            with state_errors():
+                self._plane.running(each.id)
+                self._plane.reboot_instance(each.id)
+        return {}
+
+    def _change(
+        self, call: Call, change: Callable[..., tuple[str, Instance]]
+    ) -> Sequence[Document]:
+        """Begin a change of each instance; it goes on in the background."""
+        found = []
+        for each in owned(self._plane, call.account, call.input["InstanceIds"]):
+            with state_errors():
+                found.append(changed(*change(each.id, wait=False)))
+        return found
+
+    def _check_protection(self, call: Call, attribute: str, what: str) -> None:
+        for each in owned(self._plane, call.account, call.input["InstanceIds"]):
+            if each.ec2.get(attribute):
+                name = attribute[0].lower() + attribute[1:]
+                raise AwsError(
+                    "OperationNotPermitted",
+                    f"The instance '{each.id}' may not be {what}. Modify its '{name}' instance"
+                    " attribute and try again.",
+                )
+
+    def _status(self, call: Call) -> Document:
+        columns = self._plane.store.instances.columns
+        if call.input.get("InstanceIds"):
+            found = owned(self._plane, call.account, call.input["InstanceIds"])
+        else:
+            found = self._plane.store.instances.where(columns.account == call.account)
+        if not call.input.get("IncludeAllInstances"):
+            found = [each for each in found if each.state == records.RUNNING]
+        readers: Mapping[str, Reader[Instance]] = {
+            "availability-zone": lambda _: self._plane.network.zone,
+            "instance-state-code": lambda each: str(STATE_CODES[each.state]),
+            "instance-state-name": lambda each: each.state,
+            "instance-status.reachability": lambda each: self._health(each)[1],
+            "instance-status.status": lambda each: self._health(each)[0],
+            "system-status.reachability": lambda each: self._health(each)[1],
+            "system-status.status": lambda each: self._health(each)[0],
+        }
+        found = select(found, call, readers)
+        shown, more = page(found, call, lambda each: (each.created_at, each.id))
+        return {"InstanceStatuses": [self._one(each) for each in shown], "NextToken": more}
+
+    def _one(self, instance: Instance) -> Document:
+        status, reachability = self._health(instance)
+        details = [{"Name": "reachability", "Status": reachability}] if reachability else []
+        summary = {"Status": status, "Details": details}
+        return {
+            "AvailabilityZone": self._plane.network.zone,
+            "Events": [],
+            "InstanceId": instance.id,
+            "InstanceState": state(instance.state),
+            "InstanceStatus": summary,
+            "SystemStatus": summary,
+        }
+
+    def _health(self, instance: Instance) -> tuple[str, str | None]:
+        """The status of an instance and of its reachability."""
+        if instance.state == records.PENDING:
+            return "initializing", "initializing"
+        if instance.state != records.RUNNING:
+            return "not-applicable", None
+        seen = instance.seen_at
+        if seen is not None and self._plane.clock.time() - seen > _MISSED * REFRESH:
+            return "impaired", "failed"
+        return "ok", "passed"
