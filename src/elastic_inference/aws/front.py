@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from elastic_inference.aws.gateway import Gateway
 
 _MAX_BODY = 1 << 20
+# Of CloudWatch's and of elastic-inference's API; the others' requests all go to /.
+CBOR_PATHS = ("/service/",)
+REST_PATHS = ("/describe-accelerator", "/tags/")
+PATHS = (*CBOR_PATHS, *REST_PATHS)
 
 
 class AwsFront:
@@ -37,7 +41,7 @@ class AwsFront:
             "authorization" in fields
             or "x-amz-target" in fields
             or "Action=" in query
-            or path.startswith("/service/")
+            or path.startswith(PATHS)
             or (method == "POST" and "x-www-form-urlencoded" in fields.get("content-type", ""))
         )
 
