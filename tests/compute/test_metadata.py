@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import socket
 import time
@@ -130,6 +131,47 @@ def test_listings_at_each_level(service: MetadataService) -> None:
     assert ask(latest + "meta-data/iam/security-credentials/") == (200, "elastic-inference")
     assert ask(latest + "meta-data/plac") == (404, "")
     assert ask(service.url + "/1999-01-01/meta-data/") == (404, "")
+
+
+def test_what_an_instance_was_launched_with(document: InstanceDocument) -> None:
+    launched = dataclasses.replace(
+        document,
+        image_id="ami-1",
+        instance_type="m5.large",
+        launch_index=2,
+        reservation_id="r-1",
+        profile="for-accelerators",
+        profile_id="AIPA1",
+        public_key="ssh-ed25519 AAAA my key",
+    )
+    with served(launched) as service:
+        base = service.url + "/latest/"
+        assert ask(base + "meta-data/ami-id") == (200, "ami-1")
+        assert ask(base + "meta-data/ami-launch-index") == (200, "2")
+        assert ask(base + "meta-data/instance-type") == (200, "m5.large")
+        assert ask(base + "meta-data/reservation-id") == (200, "r-1")
+        assert ask(base + "meta-data/public-keys/") == (200, "0=my key")
+        assert ask(base + "meta-data/public-keys/0/") == (200, "openssh-key")
+        key = (200, "ssh-ed25519 AAAA my key")
+        assert ask(base + "meta-data/public-keys/0/openssh-key") == key
+        info = json.loads(ask(base + "meta-data/iam/info")[1])
+        assert info["InstanceProfileArn"].endswith(":instance-profile/for-accelerators")
+        assert info["InstanceProfileId"] == "AIPA1"
+        identity = json.loads(ask(base + "dynamic/instance-identity/document")[1])
+        assert (identity["imageId"], identity["instanceType"]) == ("ami-1", "m5.large")
+
+
+def test_version_1_may_be_refused_and_tags_be_hidden(document: InstanceDocument) -> None:
+    strict = dataclasses.replace(
+        document, tags={"team": "vision"}, tokens_required=True, tags_hidden=True
+    )
+    with served(strict) as service:
+        path = service.url + "/latest/meta-data/instance-id"
+        assert ask(path) == (401, "")
+        _, token = ask(service.url + "/latest/api/token", "PUT", **{TTL: "60"})
+        assert ask(path, **{TOKEN: token}) == (200, "i-1")
+        tags = service.url + "/latest/meta-data/tags/instance/team"
+        assert ask(tags, **{TOKEN: token}) == (404, "")
 
 
 def test_every_path_of_the_listings_answers(service: MetadataService) -> None:

@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ROLE = "elastic-inference"
+# The type of an instance that was not launched as one of EC2's types.
+INSTANCE_TYPE = "local"
 # EC2 shows a tag in metadata only where its key can be part of a path.
 _TAG_KEY = re.compile(r"[A-Za-z0-9+\-=.,_:@]{1,128}")
 _ASSOCIATIONS = "meta-data/elastic-inference/associations"
 _CREDENTIALS = "meta-data/iam/security-credentials"
 _MACS = "meta-data/network/interfaces/macs"
+_KEYS = "meta-data/public-keys"
+_KEY = f"{_KEYS}/0/openssh-key"
 _DOMAIN = "amazonaws.com"
 
 
@@ -42,6 +46,10 @@ class InstanceDocument:
         zone: "": the region's first.
         launch_time: Unix time.
         user_data: None: there is none.
+        profile: what gives it its role; "": what is called as the role.
+        public_key: of its key pair, with the pair's name at the end.
+        tokens_required: only IMDSv2 is answered.
+        tags_hidden: its tags are not shown to it.
     """
 
     instance_id: str
@@ -51,11 +59,19 @@ class InstanceDocument:
     role: str = ROLE
     zone: str = ""
     account: str = "000000000000"
-    instance_type: str = "local"
+    instance_type: str = INSTANCE_TYPE
+    image_id: str = ""
+    launch_index: int = 0
+    reservation_id: str = ""
     private_ip: str = "127.0.0.1"
     hostname: str = ""
     launch_time: float = 0.0
     user_data: str | None = None
+    profile: str = ""
+    profile_id: str = ""
+    public_key: str = ""
+    tokens_required: bool = False
+    tags_hidden: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     vpc_id: str = ""
     subnet_id: str = ""
@@ -80,7 +96,8 @@ class InstanceDocument:
         }
         items |= self._interface(hostname)
         items |= self._access()
-        for key, value in self.tags.items():
+        items |= self._launch()
+        for key, value in () if self.tags_hidden else self.tags.items():
             if _TAG_KEY.fullmatch(key) and key not in {".", ".."}:
                 items[f"meta-data/tags/instance/{key}"] = value
         for accelerator_id, type_ in self.accelerators.items():
@@ -95,6 +112,18 @@ class InstanceDocument:
             items["user-data"] = self.user_data
         return items
 
+    def _launch(self) -> dict[str, str]:
+        """What it was launched with, as far as that was through EC2's API."""
+        if not self.image_id:
+            return {}
+        items = {
+            "meta-data/ami-id": self.image_id,
+            "meta-data/ami-launch-index": str(self.launch_index),
+            "meta-data/reservation-id": self.reservation_id,
+            _KEY: self.public_key,
+        }
+        return {path: text for path, text in items.items() if text}
+
     def _identity(self, zone: str) -> str:
         identity = {
             "accountId": self.account,
@@ -106,10 +135,12 @@ class InstanceDocument:
             "region": self.region,
             "version": "2017-09-30",
         }
+        if self.image_id:
+            identity["imageId"] = self.image_id
         return json.dumps(identity, indent=2)
 
     def _interface(self, hostname: str) -> dict[str, str]:
-        # Locally administered, and the same whenever it is asked for.
+        # Locally administered, and the same whenever it is asked for, also through the API.
         digest = hashlib.sha256(self.instance_id.encode()).digest()
         mac = ":".join(f"{byte:02x}" for byte in (2, *digest[:5]))
         interface = {
@@ -142,8 +173,10 @@ class InstanceDocument:
             "Token": self.credentials.session_token,
             "Expiration": _stamp(self.credentials.expiration),
         }
-        profile = f"arn:aws:iam::{self.account}:instance-profile/{self.role}"
+        profile = f"arn:aws:iam::{self.account}:instance-profile/{self.profile or self.role}"
         info = {"Code": "Success", "LastUpdated": now, "InstanceProfileArn": profile}
+        if self.profile_id:
+            info["InstanceProfileId"] = self.profile_id
         return {
             "meta-data/iam/info": json.dumps(info),
             f"{_CREDENTIALS}/{self.role}": json.dumps(credentials),
@@ -153,8 +186,10 @@ class InstanceDocument:
 def listing(items: Mapping[str, str], path: str) -> str | None:
     """The names below `path`, one a line, a folder's with a slash; None where there are none.
 
-    At the top no slash is shown, as on EC2.
+    At the top no slash is shown, as on EC2. Public keys have their names beside their numbers.
     """
+    if path == _KEYS and _KEY in items:
+        return f"0={items[_KEY].split(' ', 2)[-1]}"
     prefix = f"{path}/" if path else ""
     names: dict[str, None] = {}
     for each in items:

@@ -170,10 +170,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(401)
         else:
             try:
-                text = _text(asked, self.server.document())
+                document = self.server.document()
+                text = _text(asked, document)
             except Exception:  # noqa: BLE001 - the document's source is the caller's
                 _log.exception("An instance's metadata could not be read")
                 self._reply(500)
+                return
+            if token is None and document is not None and document.tokens_required:
+                self._reply(401)
                 return
             self._reply(404 if text is None else 200, text or "")
 
