@@ -22,6 +22,6 @@ def test_an_operation_that_is_not_there_is_named(aws: Aws) -> None:
 def test_who_may_not_is_told_so(aws: Aws) -> None:
     nobody = aws.user("nobody")
     with pytest.raises(ClientError) as failed:
-        aws.client("sts", nobody).get_caller_identity()
+        aws.client("iam", nobody).list_roles()
     assert failed.value.response["Error"]["Code"] == "AccessDenied"
     assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from elastic_inference.aws.call import Call, Operation
+from elastic_inference.aws.ec2_launch import merge, template_data
+from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.resource_tags import ResourceTags, kind_of
 from elastic_inference.control import names, records
 from elastic_inference.control.access import Context
@@ -43,6 +46,7 @@ class Authorization:
             self._plane.access.authorise(principal, action)
             return
         policies = self._plane.access.policies(principal.key)
+        call = self._whole(call)
         by_tags = any("resourcetag/" in each.text.lower() for each in policies)
         about = {**call.caller.context, **self._of_call(service, call)}
         # What names nothing is asked about as a whole.
@@ -56,6 +60,18 @@ class Authorization:
                 self._plane.access.authorise(
                     principal, "ec2:CreateTags", resource, creating, policies
                 )
+
+    def _whole(self, call: Call) -> Call:
+        """A launch with what its template says: policies decide on that, too."""
+        spec = call.input.get("LaunchTemplate") if call.operation == "RunInstances" else None
+        if not spec:
+            return call
+        try:
+            _, _, data = template_data(self._plane, call.account, spec)
+        except AwsError:
+            # The operation itself says what is wrong with it.
+            return call
+        return replace(call, input=merge(data, call.input))
 
     def _of_call(self, service: str, call: Call) -> dict[str, str]:
         context = {
