@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from elastic_inference.aws import iam_entities, iam_tags, iam_words
@@ -16,7 +15,6 @@ from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.policy_versions import MAX_VERSIONS, PolicyVersions, Version
 from elastic_inference.control.records import PolicyRecord
 
-_VERSION = re.compile(r"v([1-9][0-9]{0,8})(?:\.[A-Za-z0-9-]*)?")
 # By what is asked for; nothing else has policies here.
 _FILTERED: Mapping[str, tuple[str, ...]] = {
     "": (records.USER, records.ROLE),
@@ -172,9 +170,8 @@ class Policies:
 
     def _version(self, call: Call, found: AnyPolicy) -> Version:
         wanted = call.input["VersionId"]
-        match = _VERSION.fullmatch(wanted)
         for each in self.versions(found):
-            if match and each.number == int(match[1]):
+            if wanted.partition(".")[0] == f"v{each.number}":
                 return each
         raise AwsError(
             "NoSuchEntity",
