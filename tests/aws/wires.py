@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from botocore.awsrequest import create_request_object, prepare_request_dict
 from botocore.model import OperationModel
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
+from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.models import SERVICES, protocols, service_model
+from elastic_inference.aws.protocol import Parsed
+from elastic_inference.aws.wire import protocol_of
 from elastic_inference.control.front import HttpAnswer, HttpRequest
 
 # Every way in which every service is spoken to.
@@ -58,3 +62,22 @@ def read(protocol: str, shape: Any, answer: HttpAnswer) -> dict[str, Any]:
         {"status_code": answer.status, "headers": headers, "body": answer.body}, shape
     )
     return found
+
+
+def parse(
+    service: str, body: bytes, target: str = "/", method: str = "POST", **headers: str
+) -> Parsed:
+    """What the pool reads of a request."""
+    given = [*headers.items(), ("Authorization", authorization(service))]
+    address = ("127.0.0.1", 1)
+    request = HttpRequest(method, target, given, body, address, address)
+    return protocol_of(service, request).parse(service, service_model(service), request)
+
+
+def refused(service: str, body: bytes, *arguments: str, **headers: str) -> str:
+    """The code of the error by which the pool refuses a request."""
+    with pytest.raises(AwsError) as failed:
+        parse(service, body, *arguments, **headers)
+    assert 400 <= failed.value.status < 500
+    assert len(failed.value.message) < 1000
+    return failed.value.code
