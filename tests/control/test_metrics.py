@@ -134,7 +134,8 @@ class TestPacking:
             st.tuples(
                 st.integers(-300, 300), st.booleans(), st.booleans(),
                 st.none() | st.integers(0, 1 << 60),
-            )
+            ),
+            max_size=20,
         ),
         st.integers(0, 10),
     )  # fmt: skip

@@ -40,10 +40,15 @@ def begun_at(store: Store, began_at: int) -> dict[str, bytes]:
     return {row.series_id: row.points for row in store.rows(query)}
 
 
-def get(store: Store, series: str, began_at: int) -> bytes | None:
-    """One chunk."""
-    found = store.metric_chunks.first(_columns.series_id == series, _columns.began_at == began_at)
-    return None if found is None else found.points
+def get(store: Store, series: Sequence[str], began_at: int) -> dict[str, bytes]:
+    """The chunks of some series that began at a time, by their series."""
+    found: dict[str, bytes] = {}
+    for names in batches(series):
+        query = select(_columns.series_id, _columns.points).where(
+            _columns.series_id.in_(names), _columns.began_at == began_at
+        )
+        found |= {row.series_id: row.points for row in store.rows(query)}
+    return found
 
 
 def add(store: Store, began_at: int, chunks: Mapping[str, bytes]) -> None:

@@ -10,14 +10,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, insert, select
 
 from elastic_inference.control import metric_chunks, records, schema
 from elastic_inference.control.accelerator_metrics import INSTANCE, NAMESPACE
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.metric_values import KEPT
 from elastic_inference.control.network import Network, Seat
-from elastic_inference.control.records import MetricSeries
 from elastic_inference.control.samples import LENGTH, MINUTE, Chunk, Sample
 from elastic_inference.control.store import Store
 from elastic_inference.errors import ElasticInferenceError
@@ -140,15 +139,18 @@ class Recorder:
         ids = [row.id for row in rows]
         self._store.metric_series.change(_series.id.in_(ids), seen_at=self._began_at)
         known = {row.id for row in self._store.rows(select(_series.id).where(_series.id.in_(ids)))}
-        for row in rows:
-            if row.id not in known:
-                self._store.metric_series.add(
-                    MetricSeries(
-                        id=row.id, account=row.account, namespace=NAMESPACE, name="",
-                        dimensions={INSTANCE: row.instance_id}, unit="",
-                        created_at=self._clock.time(), seen_at=self._began_at,
-                    )
-                )  # fmt: skip
+        now = self._clock.time()
+        new = [
+            {
+                "id": row.id, "account": row.account, "namespace": NAMESPACE, "name": "",
+                "dimensions": {INSTANCE: row.instance_id}, "unit": "", "created_at": now,
+                "seen_at": self._began_at,
+            }
+            for row in rows
+            if row.id not in known
+        ]  # fmt: skip
+        if new:
+            self._store.change(insert(schema.metric_series), new)
 
     def _run(self) -> None:
         while not self._closed.wait(MINUTE - self._clock.time() % MINUTE):

@@ -51,7 +51,7 @@ class Metrics:
             unit: that of the values; all units if None, each by itself.
 
         Returns:
-            Those of periods in which there is anything, in the order of time.
+            Those of periods in which there is anything, in the order of time and of units.
         """
         oldest = max(since, self._clock.time() - KEPT)
         source = self._accelerators if metric.namespace == NAMESPACE else self._users
@@ -59,7 +59,7 @@ class Metrics:
         for its_unit, points in source.points(account, metric, oldest, until, unit):
             kept = (each for each in points if oldest <= each.at < until)
             found += gather(kept, its_unit, since, period)
-        return sorted(found, key=lambda each: each.at)
+        return sorted(found, key=lambda each: (each.at, each.unit))
 
     def metrics(
         self,

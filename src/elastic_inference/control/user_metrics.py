@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, insert, select, update
 
 from elastic_inference.control import metric_chunks, schema
 from elastic_inference.control.accelerator_metrics import NAMESPACE
@@ -21,11 +21,15 @@ from elastic_inference.control.metric_values import (
     pack,
     unpack,
 )
-from elastic_inference.control.records import MetricSeries
 from elastic_inference.control.store import Store
 from elastic_inference.errors import LimitExceededError
 
 _series = schema.metric_series.c
+_SEEN = (
+    update(schema.metric_series)
+    .where(_series.id == bindparam("of"))
+    .values(seen_at=bindparam("since"))
+)
 
 
 class UserMetrics:
@@ -70,44 +74,47 @@ class UserMetrics:
 
     def put(self, account: str, data: Sequence[Datum]) -> None:
         """See `Metrics.put`."""
-        chunks: dict[tuple[str, int], list[Point]] = {}
+        chunks: dict[int, dict[str, list[Point]]] = {}
         series: dict[str, Datum] = {}
         for each in data:
             id_ = _id(account, each.metric, each.unit)
             series[id_] = each
             for point in each.points:
-                chunks.setdefault((id_, point.at // LENGTH * LENGTH), []).append(point)
+                chunk = chunks.setdefault(point.at // LENGTH * LENGTH, {})
+                chunk.setdefault(id_, []).append(point)
         # Only a failure of the machine's power may take the latest of them.
         with self._store.transaction(durable=False):
-            self._note(account, series, _latest(chunks))
-            for (id_, began_at), points in chunks.items():
-                self._append(id_, began_at, points)
+            latest = {id_: began_at for began_at in sorted(chunks) for id_ in chunks[began_at]}
+            self._note(account, series, latest)
+            for began_at, points in chunks.items():
+                self._append(began_at, points)
 
     def _note(self, account: str, series: Mapping[str, Datum], latest: Mapping[str, int]) -> None:
         """Note which series have values, and since when."""
-        known: dict[str, MetricSeries] = {}
+        known: dict[str, float] = {}
         for names in metric_chunks.batches(list(latest)):
-            known |= {
-                each.id: each for each in self._store.metric_series.where(_series.id.in_(names))
-            }
+            query = select(_series.id, _series.seen_at).where(_series.id.in_(names))
+            known |= {row.id: row.seen_at for row in self._store.rows(query)}
         self._check_room(account, len(latest) - len(known))
-        for id_, seen_at in latest.items():
-            if id_ not in known:
-                self._store.metric_series.add(self._new(account, id_, series[id_], seen_at))
-            elif known[id_].seen_at < seen_at:
-                self._store.metric_series.change(_series.id == id_, seen_at=seen_at)
-
-    def _new(self, account: str, id_: str, datum: Datum, seen_at: int) -> MetricSeries:
-        return MetricSeries(
-            id=id_,
-            account=account,
-            namespace=datum.metric.namespace,
-            name=datum.metric.name,
-            dimensions=dict(datum.metric.dimensions),
-            unit=datum.unit,
-            created_at=self._clock.time(),
-            seen_at=seen_at,
-        )
+        now = self._clock.time()
+        new = [
+            {
+                "id": id_, "account": account, "namespace": series[id_].metric.namespace,
+                "name": series[id_].metric.name, "unit": series[id_].unit, "created_at": now,
+                "dimensions": dict(series[id_].metric.dimensions), "seen_at": seen_at,
+            }
+            for id_, seen_at in latest.items()
+            if id_ not in known
+        ]  # fmt: skip
+        later = [
+            {"of": id_, "since": seen_at}
+            for id_, seen_at in latest.items()
+            if id_ in known and known[id_] < seen_at
+        ]
+        if new:
+            self._store.change(insert(schema.metric_series), new)
+        if later:
+            self._store.change(_SEEN, later)
 
     def _check_room(self, account: str, more: int) -> None:
         if more <= 0:
@@ -124,13 +131,17 @@ class UserMetrics:
                 next_step="Put values with fewer different dimensions, or raise EI_MAX_METRICS.",
             )
 
-    def _append(self, id_: str, began_at: int, points: Sequence[Point]) -> None:
-        known = metric_chunks.get(self._store, id_, began_at)
-        if known is None:
-            metric_chunks.add(self._store, began_at, {id_: pack(began_at, points)})
-            return
-        whole = [*unpack(began_at, known), *points]
-        metric_chunks.replace(self._store, began_at, {id_: pack(began_at, whole)})
+    def _append(self, began_at: int, points: Mapping[str, Sequence[Point]]) -> None:
+        new: dict[str, bytes] = {}
+        more: dict[str, bytes] = {}
+        known = metric_chunks.get(self._store, list(points), began_at)
+        for id_, own in points.items():
+            if id_ in known:
+                more[id_] = pack(began_at, [*unpack(began_at, known[id_]), *own])
+            else:
+                new[id_] = pack(began_at, own)
+        metric_chunks.add(self._store, began_at, new)
+        metric_chunks.replace(self._store, began_at, more)
 
     def _points(self, id_: str, since: float, until: float) -> Iterator[Point]:
         for began_at, packed in metric_chunks.read(self._store, [id_], since - LENGTH, until):
@@ -140,13 +151,6 @@ class UserMetrics:
 def _id(account: str, metric: Metric, unit: str) -> str:
     words = json.dumps([account, metric.namespace, metric.name, metric.dimensions, unit])
     return hashlib.sha256(words.encode()).hexdigest()[:40]
-
-
-def _latest(chunks: Mapping[tuple[str, int], object]) -> dict[str, int]:
-    latest: dict[str, int] = {}
-    for id_, began_at in chunks:
-        latest[id_] = max(latest.get(id_, 0), began_at)
-    return latest
 
 
 def _last(began_at: int, packed: bytes) -> float:
