@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from elastic_inference.protocol.tensors import Array
 from tests.frameworks.mxnet.translate.cases import Draw
 from tests.oracle.model import Model
 from tests.oracle.mxnet import mx
@@ -30,6 +31,9 @@ _GLUONCV = (
     ("yolo3_mobilenet1.0_voc", (1, 3, 96, 96), 0.7, True),
     ("center_net_resnet18_v1b_voc", (1, 3, 64, 64), 0.5, True),
     ("faster_rcnn_resnet50_v1b_voc", (1, 3, 160, 160), 1.0, False),
+    ("mask_rcnn_resnet18_v1b_coco", (1, 3, 160, 160), 1.0, False),
+    ("mask_rcnn_resnet50_v1b_coco", (1, 3, 160, 160), 1.0, False),
+    ("mask_rcnn_fpn_resnet18_v1b_coco", (1, 3, 160, 160), 1.0, False),
     ("fcn_resnet50_voc", (1, 3, 64, 64), 1.0, False),
     ("psp_resnet50_ade", (1, 3, 64, 64), 1.0, False),
     ("deeplab_resnet50_ade", (1, 3, 64, 64), 1.0, False),
@@ -48,6 +52,8 @@ _GLUONCV = (
     ("mobilenetv3_small", (1, 3, 64, 64), 1.0, True),
     ("xception", (1, 3, 128, 128), 1.0, False),
 )
+# A detector's outputs are classes, scores, boxes, masks.
+_SCORES = 1
 _SEGMENTS = ("fcn", "psp", "deeplab", "danet")
 
 
@@ -65,8 +71,12 @@ def gluoncv_models(wanted: Callable[[str], bool]) -> Iterator[Model]:
     with contextlib.suppress(ImportError):
         zoo = _gluoncv()
         for name, shape, gain, small in filter(lambda row: wanted(row[0]), _GLUONCV):
-            symbol = _symbol(zoo, name, shape)
-            yield Model(name, symbol, {"data": Draw(shape, "unit")}, gain, small)
+            symbol, constants = _symbol(zoo, name, shape)
+            # The fixtures have drawn weights only; anchors that are drawn are hardly boxes.
+            yield Model(
+                name, symbol, {"data": Draw(shape, "unit")}, gain, small,
+                {} if small else constants, _SCORES if name.startswith("mask_rcnn") else None,
+            )  # fmt: skip
 
 
 def _gluoncv() -> Any:
@@ -79,7 +89,8 @@ def _gluoncv() -> Any:
     return importlib.import_module("gluoncv.model_zoo")
 
 
-def _symbol(zoo: Any, name: str, shape: tuple[int, ...]) -> Any:
+def _symbol(zoo: Any, name: str, shape: tuple[int, ...]) -> tuple[Any, dict[str, Array]]:
+    """A network, and the weights that it never learns, such as anchors."""
     more: dict[str, Any] = {}
     if name.startswith(_SEGMENTS):
         more["crop_size"] = shape[2]
@@ -92,7 +103,30 @@ def _symbol(zoo: Any, name: str, shape: tuple[int, ...]) -> Any:
     if name.startswith(("ssd", "yolo", "center_net")):
         net.initialize()
         net(mx.nd.zeros(shape))
-    return mx.sym.Group(_flat(net(mx.sym.var("data"))))
+    with _every_region_pooled():
+        symbol = mx.sym.Group(_flat(net(mx.sym.var("data"))))
+    arguments = set(symbol.list_arguments())
+    constants = {
+        key: each.value.asnumpy()
+        for key, each in net.collect_params().items()
+        if isinstance(each, mx.gluon.Constant) and key in arguments
+    }
+    return symbol, constants
+
+
+@contextlib.contextmanager
+def _every_region_pooled() -> Iterator[None]:
+    """Let pyramids pool all regions at each level and choose then, as GluonCV does without this.
+
+    Otherwise the regions of other levels are of no picture. What MXNet makes of such regions on a
+    CPU is whatever was in the memory of the result: its ROIAlign clears one element of another.
+    """
+    operators = mx.sym.contrib.__dict__
+    kept = operators.pop("box_encode")
+    try:
+        yield
+    finally:
+        operators["box_encode"] = kept
 
 
 def _flat(found: Any) -> list[Any]:

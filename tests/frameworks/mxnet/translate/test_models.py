@@ -215,6 +215,21 @@ def test_what_would_need_such_a_size_is_named() -> None:
         translate(_masked("exp"), {}, _MASKED)
 
 
+def test_a_region_of_no_picture_is_zero() -> None:
+    """As MXNet has it on a GPU; on a CPU it leaves what was in memory."""
+    rois = Draw((2, 5), "values", values=[[-1, -1, -1, -1, -1], [0, 0, 0, 2, 2]])
+    case = Case(
+        "_contrib_ROIAlign", (Draw((1, 2, 4, 4), "positive"), rois),
+        {"pooled_size": "(2, 2)", "spatial_scale": "1.0", "sample_ratio": "2"},
+    )  # fmt: skip
+    graph = symbol_json.loads(case.symbol()).graph
+    arrays = case.arrays()
+    inputs = {name: (each.shape, each.dtype) for name, each in arrays.items()}
+    (found,) = Loaded(translate(graph, {}, inputs)).run(arrays)
+    assert not found[0].any()
+    assert found[1].all()
+
+
 @pytest.mark.parametrize("operator", ["_random_normal", "_random_uniform"])
 def test_drawn_numbers_are_new_each_time(operator: str) -> None:
     case = Case(operator, (), {"shape": "(3, 400)", "dtype": "float32"})
