@@ -61,14 +61,15 @@ class GroupRules:
 
     def _both(self, name: str, run: _Run, honours: str) -> Mapping[str, Operation]:
         """An operation of each direction."""
-        honoured = f"GroupId GroupName {PERMISSIONS} {honours}"
+        honoured = f"GroupId {PERMISSIONS} {honours}"
 
-        def of(direction: str) -> Operation:
+        def of(direction: str, more: str = "") -> Operation:
             return operation(
-                lambda call: run(call, direction), honoured, resources=self._group.resources
+                lambda call: run(call, direction), honoured + more, resources=self._group.resources
             )
 
-        return {name.format("Ingress"): of(_INGRESS), name.format("Egress"): of(_EGRESS)}
+        ingress = of(_INGRESS, " GroupName")
+        return {name.format("Ingress"): ingress, name.format("Egress"): of(_EGRESS)}
 
     def _rules(self, group: GroupRecord, direction: str) -> list[RuleRecord]:
         columns = self._store.rules.columns
