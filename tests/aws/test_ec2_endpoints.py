@@ -282,6 +282,14 @@ def test_network_interfaces(aws: Aws) -> None:
     }
     filters = [{"Name": name, "Values": [value]} for name, value in every.items()]
     assert ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"] == [first]
+    store.set_instance("i-00000002", ec2={"AssociatePublicIpAddress": True})
+    public = [{"Name": "association.public-ip", "Values": ["127.0.0.1"]}]
+    (reached,) = ec2.describe_network_interfaces(Filters=public)["NetworkInterfaces"]
+    assert reached["Association"] == reached["PrivateIpAddresses"][0]["Association"]
+    assert reached["Association"]["PublicIp"] == "127.0.0.1"
+    named = [{"Name": "association.public-dns-name", "Values": ["*"]}]
+    assert ec2.describe_network_interfaces(Filters=named)["NetworkInterfaces"] == []
+    store.set_instance("i-00000002", ec2={})
     by_id = ec2.describe_network_interfaces(NetworkInterfaceIds=ids[1:])["NetworkInterfaces"]
     assert by_id == [second]
     with refused("InvalidNetworkInterfaceID.NotFound", "eni-0"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from elastic_inference.aws.call import Call, Document, Operations, operation
+from elastic_inference.aws.ec2_instance_documents import InstanceDocuments
 from elastic_inference.aws.ec2_lookup import chosen
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.filters import Reader, select, truth
@@ -21,7 +23,7 @@ class Interfaces:
     """Describes network interfaces."""
 
     def __init__(self, plane: ControlPlane) -> None:
-        self._store = plane.store
+        self._plane = plane
         self.operations: Operations = {
             "DescribeNetworkInterfaces": operation(
                 self._describe,
@@ -31,13 +33,14 @@ class Interfaces:
 
     def _describe(self, call: Call) -> Document:
         ids = call.input.get("NetworkInterfaceIds", ())
-        found = chosen(self._found(call.account), ids, lambda each: each.id, _missing)
+        found = chosen(self._found(call), ids, lambda each: each.id, _missing)
         found = select(found, call, _FILTERS, lambda _: {})
         found, token = page(found, call, lambda each: (each.instance.created_at, each.id))
         return {"NetworkInterfaces": [_shown(each) for each in found], "NextToken": token}
 
-    def _found(self, account: str) -> list[_Interface]:
-        store = self._store
+    def _found(self, call: Call) -> list[_Interface]:
+        store, account = self._plane.store, call.account
+        documents = InstanceDocuments(self._plane, account, call.caller.host)
         subnets = {each.id: each for each in store.subnets.where()}
         groups = {each.id: each.name for each in store.groups.where()}
         columns = store.instances.columns
@@ -49,6 +52,7 @@ class Interfaces:
                 each,
                 subnets[each.subnet_id],
                 {group: groups[group] for group in each.group_ids if group in groups},
+                documents.public_address(each),
             )
             for each in instances
             if each.subnet_id in subnets
@@ -57,11 +61,17 @@ class Interfaces:
 
 @dataclass(frozen=True, slots=True)
 class _Interface:
-    """An instance's interface; `groups` are names by ids."""
+    """An instance's interface.
+
+    Attributes:
+        groups: names by ids.
+        public: where the instance is reached from elsewhere; "" where it is not.
+    """
 
     instance: Instance
     subnet: SubnetRecord
     groups: Mapping[str, str]
+    public: str
 
     @property
     def id(self) -> str:
@@ -70,7 +80,7 @@ class _Interface:
 
 def _shown(interface: _Interface) -> Document:
     instance, subnet = interface.instance, interface.subnet
-    address = instance.private_ip
+    address, association = instance.private_ip, _association(interface.public)
     return {
         "NetworkInterfaceId": interface.id,
         "InterfaceType": "interface",
@@ -82,7 +92,11 @@ def _shown(interface: _Interface) -> Document:
         "AvailabilityZone": subnet.zone,
         "MacAddress": names.mac_address(instance.id),
         "PrivateIpAddress": address,
-        "PrivateIpAddresses": [{"Primary": True, "PrivateIpAddress": address}],
+        "PrivateIpAddresses": [
+            {"Primary": True, "PrivateIpAddress": address, "Association": association}
+        ],
+        "Association": association,
+        "Ipv6Addresses": [],
         "Groups": [{"GroupId": key, "GroupName": name} for key, name in interface.groups.items()],
         "RequesterManaged": False,
         "SourceDestCheck": True,
@@ -91,12 +105,27 @@ def _shown(interface: _Interface) -> Document:
             "AttachTime": instance.created_at,
             "DeleteOnTermination": True,
             "DeviceIndex": 0,
+            "NetworkCardIndex": 0,
             "InstanceId": instance.id,
             "InstanceOwnerId": instance.account,
             "Status": "attached",
         },
         "TagSet": [],
     }
+
+
+def _association(public: str) -> Document | None:
+    if not public:
+        return None
+    return {"PublicDnsName": public} if _is_name(public) else {"PublicIp": public}
+
+
+def _is_name(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return True
+    return False
 
 
 def _address(interface: _Interface) -> str:
@@ -110,6 +139,12 @@ def _group_names(interface: _Interface) -> Sequence[str]:
 _FILTERS: Mapping[str, Reader[_Interface]] = {
     "addresses.primary": lambda _: truth(True),
     "addresses.private-ip-address": _address,
+    "association.public-dns-name": lambda each: (
+        each.public if each.public and _is_name(each.public) else None
+    ),
+    "association.public-ip": lambda each: (
+        None if not each.public or _is_name(each.public) else each.public
+    ),
     "attachment.attachment-id": lambda each: names.attachment_id(each.instance.id),
     "attachment.delete-on-termination": lambda _: truth(True),
     "attachment.device-index": lambda _: "0",
