@@ -6,6 +6,9 @@ import ipaddress
 from collections import Counter
 from collections.abc import Mapping
 
+from sqlalchemy import func
+from sqlalchemy import select as select_columns
+
 from elastic_inference.aws import tags
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.ec2_lookup import Lookup, chosen, in_use, no_subnet
@@ -111,10 +114,12 @@ class Subnets:
     def _taken(self, account: str) -> Counter[str]:
         """How many addresses of each subnet are in use."""
         columns = self._store.instances.columns
-        found = self._store.instances.where(
-            columns.account == account, columns.state != records.TERMINATED
+        query = (
+            select_columns(columns.subnet_id, func.count())
+            .where(columns.account == account, columns.state != records.TERMINATED)
+            .group_by(columns.subnet_id)
         )
-        return Counter(each.subnet_id for each in found)
+        return Counter({str(row[0]): int(row[1]) for row in self._store.rows(query)})
 
     def _shown(self, subnet: SubnetRecord, taken: int) -> Document:
         return {
