@@ -9,12 +9,10 @@ from elastic_inference.aws.call import Call, Document, Operations
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.iam_resources import operation
 from elastic_inference.control import names
-from elastic_inference.control.access import Context, Principal
+from elastic_inference.control.access import INSTANCES, Context, Principal
 from elastic_inference.control.identities import Identities
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import InstanceProfile
-
-EC2 = "ec2.amazonaws.com"
 
 
 def profile_of(plane: ControlPlane, account: str, spec: Mapping[str, str]) -> InstanceProfile:
@@ -64,7 +62,7 @@ def check_pass(
     principal: Principal,
     role: str,
     *,
-    service: str = EC2,
+    service: str = INSTANCES,
     context: Context | None = None,
 ) -> None:
     """Refuse who may not give a role to a service (iam:PassRole).

@@ -23,6 +23,8 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 # validating that and for giving it up.
 _LASTING = (records.OWNER, records.USER)
 _ENDED = (records.SHUTTING_DOWN, records.TERMINATED)
+# The service that takes roles for instances.
+INSTANCES = "ec2.amazonaws.com"
 CONNECT = "elastic-inference:Connect"
 _DAY = 86400.0
 _OF_HOSTS = frozenset(
@@ -211,7 +213,7 @@ class Access:
 
     def trust(self, principal: Principal, role: Role, context: Context) -> Trust:
         """What a role's trust policy says of a principal that wants to take it."""
-        trusting = policy.parse(role.trust_policy, name=f"{role.name}'s trust policy", trust=True)
+        trusting = _trusting(role)
         request = Request(
             principal_arn=principal.arn,
             action="sts:AssumeRole",
@@ -228,6 +230,12 @@ class Access:
             ),
         )
         return Trust(decision, by_name=policy.evaluate([direct], request).allowed)
+
+    @staticmethod
+    def trusts_instances(role: Role) -> bool:
+        """Whether instances may have a role."""
+        asked = Request(principal_arn=INSTANCES, action="sts:AssumeRole", resource="*")
+        return policy.evaluate([_trusting(role)], asked).allowed
 
     def _looked_up(self, key: AccessKey, policies: Sequence[Policy]) -> dict[str, str]:
         """What has to be looked up, and is where a policy asks for it."""
@@ -287,11 +295,11 @@ class Access:
     def session_of(self, instance: Instance) -> AccessKey | None:
         """An instance's credentials, which are renewed well before they expire.
 
-        None where its role is gone or it has none, or where the instance has ended.
+        None where its role is gone, trusts no instances or there is none, or where the instance
+        has ended.
         """
-        if not instance.role_name or not self._store.roles.get(
-            instance.account, instance.role_name
-        ):
+        role = instance.role_name and self._store.roles.get(instance.account, instance.role_name)
+        if not role or not self.trusts_instances(role):
             return None
         columns, now = self._store.keys.columns, self._clock.time()
         latest = self._store.keys.first(
@@ -387,8 +395,8 @@ def principal_of(key: AccessKey) -> Principal:
 
 
 @lru_cache(maxsize=1024)
-def _parsed(name: str, text: str) -> Policy:
-    return policy.parse(text, name=name)
+def _parsed(name: str, text: str, *, trust: bool = False) -> Policy:
+    return policy.parse(text, name=name, trust=trust)
 
 
 def _is_barred(key: AccessKey, action: str) -> bool:
@@ -403,6 +411,10 @@ def _is_barred(key: AccessKey, action: str) -> bool:
 @lru_cache(maxsize=1024)
 def _asks_for_tags(text: str) -> bool:
     return "aws:principaltag/" in text.lower()
+
+
+def _trusting(role: Role) -> Policy:
+    return _parsed(f"{role.name}'s trust policy", role.trust_policy, trust=True)
 
 
 def _of(principal: Principal) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from elastic_inference.control import names, records
-from elastic_inference.control.access import CONNECT, Principal, principal_of
+from elastic_inference.control.access import CONNECT, INSTANCES, Principal, principal_of
 from elastic_inference.control.documents import Document
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Accelerator, AccessKey, Instance
@@ -69,7 +69,14 @@ def _state(instance: Instance) -> Check:
 
 def _role(plane: ControlPlane, instance: Instance) -> Check:
     name = instance.role_name
-    if name and plane.store.roles.get(instance.account, name) is not None:
+    role = plane.store.roles.get(instance.account, name) if name else None
+    if role is not None and not plane.access.trusts_instances(role):
+        return Check(
+            "role", ok=False,
+            message=f"Its role {name} does not trust {INSTANCES}, and so it has no credentials.",
+            fix=f"aws iam update-assume-role-policy --role-name {name} --policy-document FILE",
+        )  # fmt: skip
+    if role is not None:
         return Check("role", ok=True, message=f"Its role is {name}.")
     return Check(
         "role", ok=False,
