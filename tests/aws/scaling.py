@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import pytest
@@ -14,13 +15,18 @@ from botocore.exceptions import ClientError
 
 from elastic_inference.aws import ec2_images
 from elastic_inference.aws.autoscaling_input import USUAL
-from elastic_inference.control import names, records
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.records import ScalingGroup
 from tests.aws.conftest import Aws
 from tests.pools import PATIENCE
 
 T = TypeVar("T")
+
+
+@lru_cache(maxsize=1)
+def client(aws: Aws) -> Any:
+    """The owner's client of Auto Scaling, which takes a while to make."""
+    return aws.client("autoscaling")
 
 
 @contextmanager
@@ -40,24 +46,11 @@ def make_template(aws: Aws, name: str = "web", *accelerators: str, **data: Any) 
         found["ElasticInferenceAccelerators"] = [
             {"Type": each, "Count": 1} for each in accelerators
         ]
-    store, now = aws.plane.store, aws.plane.clock.time()
-    made = records.LaunchTemplate(
-        id=names.new_id("lt"), account=aws.account, name=name, created_by="", tags={},
-        created_at=now,
-    )  # fmt: skip
-    with store.transaction():
-        store.templates.add(made)
-        store.template_versions.add(
-            records.LaunchTemplateVersion(
-                template_id=made.id,
-                version=1,
-                description="",
-                created_by="",
-                data=found,
-                created_at=now,
-            )
-        )
-    return made.id
+    made = aws.client("ec2").create_launch_template(
+        LaunchTemplateName=name, LaunchTemplateData=found
+    )
+    template_id: str = made["LaunchTemplate"]["LaunchTemplateId"]
+    return template_id
 
 
 def make_group(aws: Aws, name: str = "web", **wanted: Any) -> None:
@@ -68,14 +61,12 @@ def make_group(aws: Aws, name: str = "web", **wanted: Any) -> None:
         "MaxSize": 5,
         "AvailabilityZones": [aws.plane.network.zone],
     }
-    aws.client("autoscaling").create_auto_scaling_group(
-        AutoScalingGroupName=name, **(given | wanted)
-    )
+    client(aws).create_auto_scaling_group(AutoScalingGroupName=name, **(given | wanted))
 
 
 def group_of(aws: Aws, name: str = "web") -> dict[str, Any]:
     """A group as it is described."""
-    found = aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+    found = client(aws).describe_auto_scaling_groups(AutoScalingGroupNames=[name])
     (group,) = found["AutoScalingGroups"]
     shown: dict[str, Any] = group
     return shown

@@ -94,7 +94,7 @@ class ActivityOperations:
             "DescribeScalingActivities": operation(
                 self._describe,
                 "AutoScalingGroupName ActivityIds IncludeDeletedGroups MaxRecords NextToken"
-                " Filters.Name Filters.Values",
+                " Filters",
             ),
         }
 

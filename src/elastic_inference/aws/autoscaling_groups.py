@@ -46,7 +46,7 @@ class GroupOperations:
             "DescribeAutoScalingGroups": operation(
                 self._describe,
                 "AutoScalingGroupNames IncludeInstances MaxRecords NextToken"
-                " Filters.Name Filters.Values",
+                " Filters",
             ),
             "DescribeAccountLimits": operation(self._limits),
         }  # fmt: skip

@@ -40,7 +40,7 @@ class TagOperations:
                 self._delete, f"{_TAG} Tags.PropagateAtLaunch", resources=tagged
             ),
             "DescribeTags": operation(
-                self._describe, "Filters.Name Filters.Values MaxRecords NextToken"
+                self._describe, "Filters MaxRecords NextToken"
             ),
         }
 
