@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from tests.fuzz import connections, graphs, handovers, loads, mxnet, parsers, rpcs, serving
+from tests.fuzz import aws, connections, graphs, handovers, loads, mxnet, parsers, rpcs, serving
 from tests.fuzz.accelerator import Accelerator
 from tests.fuzz.connections import OnAccelerator
 from tests.fuzz.target import Target
@@ -27,6 +27,8 @@ PARSERS: dict[str, type[Target]] = {
         serving.ServingMessages,
         serving.ServingJson,
         graphs.Interfaces,
+        aws.AwsRequests,
+        aws.AwsCbor,
         *((graphs.Graphs,) if find_spec("tensorflow") else ()),
     )
 }
