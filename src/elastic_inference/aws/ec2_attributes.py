@@ -99,9 +99,7 @@ class InstanceAttributes:
     def _set(self, instance: Instance, name: str, value: Any) -> None:
         if name == "Groups":
             subnet = self._plane.store.subnets.get(instance.subnet_id)
-            groups = ec2_launch_data.group_ids(
-                self._plane, instance.account, subnet.vpc_id if subnet else "", value
-            )
+            groups = ec2_launch_data.group_ids(self._plane, subnet.vpc_id if subnet else "", value)
             self._plane.store.set_instance(instance.id, group_ids=groups)
         elif name == "UserData":
             _check_stopped(instance, "user data")

@@ -48,8 +48,12 @@ class InstanceStates:
 
     def _reboot(self, call: Call) -> Document:
         for each in owned(self._plane, call.account, call.input["InstanceIds"]):
+            if each.state != records.RUNNING:
+                raise AwsError(
+                    "IncorrectInstanceState",
+                    f"The instance '{each.id}' is {each.state}; one that runs can be rebooted.",
+                )
             with state_errors():
-                self._plane.running(each.id)
                 self._plane.reboot_instance(each.id)
         return {}
 
