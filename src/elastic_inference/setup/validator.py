@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import os
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from elastic_inference.control import policy
+from elastic_inference.control import names, policy
 from elastic_inference.errors import InvalidRequestError
 from elastic_inference.setup import circumstances, console
+from elastic_inference.setup.metadata import own_instance
 from elastic_inference.setup.services import Services
-from elastic_inference.setup.steps import POLICY
 
 Document = Mapping[str, Any]
 _CONNECT = "elastic-inference:Connect"
-_TIMEOUT = 2.0
+_ALLOW = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": _CONNECT, "Resource": "*"}],
+    }
+)
 _DENIED = {"AccessDeniedException", "UnauthorizedOperation", "AccessDenied"}
 
 
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> bool:
     services = Services(given.region, given.endpoint_url)
-    ids = given.instance_ids or _own_id()
+    ids = given.instance_ids or own_instance()
     if not ids:
         raise InvalidRequestError("This is no instance.", next_step="Name some: --instance-ids i-…")
     found = [_report(each, list(checks)) for each, checks in Validator(services).check(ids)]
@@ -64,21 +67,33 @@ class Validator:
         answer = self._ec2.describe_instances(InstanceIds=list(ids))
         for each in answer["Reservations"]:
             for instance in each["Instances"]:
-                yield instance["InstanceId"], self._of(instance)
+                yield instance["InstanceId"], self._of(instance, each["OwnerId"])
 
-    def _of(self, instance: Document) -> Iterator[Check]:
+    def _of(self, instance: Document, account: str) -> Iterator[Check]:
         yield _state(instance)
         attached = instance.get("ElasticInferenceAcceleratorAssociations", [])
-        if not attached:
+        # With a start it gets new ones.
+        if not attached and instance["State"]["Name"] == "running":
             yield Check(
                 ok=False, message="No accelerator is attached.",
                 fix=f"ei attach {instance['InstanceId']} eia2.medium",
             )  # fmt: skip
         arns = [each["ElasticInferenceAcceleratorArn"] for each in attached]
-        yield from self._health(arns)
-        yield from self._role(instance, arns or ["*"])
+        any_of_them = names.accelerator_arn(self._region, account, "eia-0")
+        yield from self._allowed(lambda: self._health(arns))
+        yield from self._allowed(lambda: self._role(instance, arns or [any_of_them]))
         if "SubnetId" in instance:
-            yield from self._network(instance)
+            yield from self._allowed(lambda: self._network(instance))
+
+    def _allowed(self, look: Callable[[], Iterable[Check]]) -> Iterable[Check]:
+        """What is found, or that the credentials do not allow to look."""
+        try:
+            return list(look())
+        except self._ec2.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in _DENIED:
+                raise
+            message = f"Not checked: {error.response['Error']['Message']}"
+        return [Check(ok=False, message=message, fix='eval "$(ei env)" for the owner\'s rights')]
 
     def _health(self, arns: Sequence[str]) -> Iterator[Check]:
         ids = [each.rpartition("/")[2] for each in arns]
@@ -87,13 +102,14 @@ class Validator:
         try:
             found = self._accelerators.describe_accelerators(acceleratorIds=ids)["acceleratorSet"]
         except self._accelerators.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] not in _DENIED:
-                raise
-            return
+            # The guides' policy for instances does not allow this, and it can be done without.
+            if error.response["Error"]["Code"] in _DENIED:
+                return
+            raise
         for each in found:
             health, name = each["acceleratorHealth"]["status"], each["acceleratorId"]
             ok = health == "ok"
-            fix = "" if ok else f"ei describe accelerators {name} --watch"
+            fix = "" if ok else "It is started again by itself: ei describe accelerators --watch"
             yield Check(ok, f"The {each['acceleratorType']} {name} is {health}.", fix)
 
     # -- role -------------------------------------------------------------------------------------
@@ -104,12 +120,20 @@ class Validator:
             yield Check(
                 ok=False,
                 message="It has no instance profile, and so no credentials.",
-                fix="amazonei_setup makes one; launch with --iam-instance-profile Name=PROFILE",
+                fix=f"amazonei_setup --instance-type {instance['InstanceType']}"
+                " launches another that has one",
             )
             return
-        roles = self._iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"][
-            "Roles"
-        ]
+        try:
+            found = self._iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]
+        except self._iam.exceptions.NoSuchEntityException:
+            yield Check(
+                ok=False,
+                message=f"Its instance profile {profile} is gone.",
+                fix=f"aws iam create-instance-profile --instance-profile-name {profile}",
+            )
+            return
+        roles = found["Roles"]
         if not roles:
             yield Check(
                 ok=False,
@@ -131,12 +155,11 @@ class Validator:
                     fix=f"aws iam list-attached-role-policies --role-name {role}  (and change it)",
                 )
             if not decision.allowed:
-                account = role_arn.split(":")[4]
                 return Check(
                     ok=False,
                     message=f"No policy of the role {role} allows {_CONNECT} on {arn}.",
-                    fix=f"aws iam attach-role-policy --role-name {role}"
-                    f" --policy-arn arn:aws:iam::{account}:policy/{POLICY}",
+                    fix=f"aws iam put-role-policy --role-name {role} --policy-name connect"
+                    f" --policy-document '{_ALLOW}'",
                 )
         return Check(ok=True, message=f"Its role {role} allows {_CONNECT}.")
 
@@ -168,28 +191,6 @@ def _report(instance_id: str, checks: Sequence[Check]) -> bool:
     if well:
         print(f"All the validation checks passed for Amazon EI from this instance - {instance_id}")
     return well
-
-
-def _own_id() -> list[str]:
-    """The instance that this runs on; none elsewhere."""
-    base = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254")
-    if not base.startswith("http://"):
-        return []
-    head = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-    try:
-        asked = urllib.request.Request(  # noqa: S310 - http:// alone
-            f"{base.rstrip('/')}/latest/api/token", method="PUT", headers=head
-        )
-        with urllib.request.urlopen(asked, timeout=_TIMEOUT) as answer:  # noqa: S310
-            token = answer.read(256).decode()
-        asked = urllib.request.Request(  # noqa: S310
-            f"{base.rstrip('/')}/latest/meta-data/instance-id",
-            headers={"X-aws-ec2-metadata-token": token},
-        )
-        with urllib.request.urlopen(asked, timeout=_TIMEOUT) as answer:  # noqa: S310
-            return [answer.read(64).decode()]
-    except (OSError, ValueError, urllib.error.URLError):
-        return []
 
 
 def _parser() -> argparse.ArgumentParser:
