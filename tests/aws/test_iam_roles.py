@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
-from elastic_inference.aws import iam_profiles
-from elastic_inference.aws.errors import AwsError
 from tests.aws.conftest import Aws
 from tests.aws.iam import CONNECT, allow, trust
 from tests.aws.refusals import refused
@@ -246,32 +242,3 @@ def test_who_gives_a_role_away_must_be_let(aws: Aws) -> None:
             InstanceProfileName="mine", RoleName="strong"
         )
     assert owner.get_instance_profile(InstanceProfileName="mine")["InstanceProfile"]["Roles"] == []
-
-
-def test_the_role_of_what_is_launched(aws: Aws) -> None:
-    plane, account = aws.plane, aws.account
-    arn = f"arn:aws:iam::{account}:instance-profile/elastic-inference"
-    for spec in ({"Name": "elastic-inference"}, {"Arn": arn}):
-        assert iam_profiles.role_of(plane, account, spec) == "elastic-inference"
-    shown = iam_profiles.shown_for(plane, account, "elastic-inference")
-    assert shown is not None
-    assert shown["Arn"] == arn
-    assert iam_profiles.shown_for(plane, account, "none") is None
-
-
-@pytest.mark.parametrize(
-    ("spec", "code"),
-    [
-        ({"Name": "none"}, "InvalidParameterValue"),
-        ({"Arn": "arn:aws:iam::000000000000:role/elastic-inference"}, "InvalidParameterValue"),
-        ({"Arn": "arn:aws:iam::123456789012:instance-profile/a"}, "InvalidParameterValue"),
-        ({}, "InvalidParameterValue"),
-        ({"Name": "a", "Arn": "b"}, "InvalidParameterCombination"),
-        ({"Name": "empty"}, "InvalidParameterValue"),
-    ],
-)
-def test_profiles_that_give_no_role(aws: Aws, spec: dict[str, str], code: str) -> None:
-    aws.client("iam").create_instance_profile(InstanceProfileName="empty")
-    with pytest.raises(AwsError) as failed:
-        iam_profiles.role_of(aws.plane, aws.account, spec)
-    assert failed.value.code == code

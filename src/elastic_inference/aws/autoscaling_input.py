@@ -10,6 +10,7 @@ from elastic_inference.aws import ec2_launch, ec2_launch_data
 from elastic_inference.aws.autoscaling_decisions import stamp
 from elastic_inference.aws.call import Call
 from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.iam_profiles import check_pass
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.errors import InvalidRequestError
 
@@ -96,7 +97,7 @@ def _template(plane: ControlPlane, call: Call, spec: Mapping[str, Any]) -> dict[
     principal, context = call.caller.principal, call.caller.context
     plane.access.authorise(principal, "ec2:RunInstances", "*", context)
     if profile is not None:
-        ec2_launch.check_pass_role(plane, principal, call.account, profile.role_name or "")
+        check_pass(plane, call.caller, profile.role_name or "")
     return {
         "LaunchTemplateId": template.id,
         "LaunchTemplateName": template.name,

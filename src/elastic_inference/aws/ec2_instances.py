@@ -44,7 +44,7 @@ class Instances:
             call.account,
             call.input,
             client_token=call.input.get("ClientToken"),
-            principal=call.caller.principal,
+            caller=call.caller,
         )
         (reservation,) = self._documents(call).reservations(instances)
         return reservation

@@ -12,14 +12,15 @@ from typing import Any
 from elastic_inference.aws import ec2_launch_data
 from elastic_inference.aws.ec2_template_data import template_data
 from elastic_inference.aws.errors import AwsError, unsupported
+from elastic_inference.aws.iam_profiles import check_pass
 from elastic_inference.control import names
-from elastic_inference.control.access import Principal
+from elastic_inference.control.caller import Caller
 from elastic_inference.control.launch import LaunchRequest
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Instance, LaunchTemplate
 from elastic_inference.errors import LimitExceededError
 
-__all__ = ["check_pass_role", "launch", "launched", "template_data"]
+__all__ = ["launch", "launched", "template_data"]
 _MOST = 100
 _MAX_TOKEN = 64
 TEMPLATE_ID, TEMPLATE_VERSION = "aws:ec2launchtemplate:id", "aws:ec2launchtemplate:version"
@@ -32,7 +33,7 @@ def launch(
     *,
     client_token: str | None = None,
     tags: Mapping[str, str] | None = None,
-    principal: Principal | None = None,
+    caller: Caller | None = None,
     subnet_id: str | None = None,
 ) -> list[Instance]:
     """Launch instances; they are pending when it returns and start in the background.
@@ -42,12 +43,12 @@ def launch(
             others come before; MinCount and MaxCount are 1 if not given.
         client_token: the same token means the same instances, as long as they are known.
         tags: further tags, which may be AWS's own.
-        principal: whose right to pass the role and to tag is looked at; None: nobody's.
+        caller: whose right to pass the role is looked at; None: nobody's.
         subnet_id: comes before what the template says, inside a network interface too.
 
     Raises:
         AwsError: in EC2's words.
-        ElasticInferenceError: there is no room, or the principal may not do it.
+        ElasticInferenceError: there is no room, or the caller may not pass the role.
     """
     token = _token(client_token)
     template, merged = _merged(plane, account, data)
@@ -57,11 +58,8 @@ def launch(
     if plane.compute is None:
         raise unsupported("This pool has no place for instances. Start one with ei up.")
     request, profile = ec2_launch_data.read(plane, account, merged)
-    if principal is not None:
-        if profile is not None:
-            check_pass_role(plane, principal, account, profile.role_name or "")
-        if request.tags:
-            _check_may_tag(plane, principal, account)
+    if caller is not None and profile is not None:
+        check_pass(plane, caller, profile.role_name or "")
     request = replace(request, tags={**request.tags, **(tags or {}), **_template_tags(template)})
     digest = _digest([data, dict(tags or {}), subnet_id])
     requests = _requests(request, most, token, digest)
@@ -78,16 +76,6 @@ def launch(
 def launched(plane: ControlPlane, account: str, client_token: str) -> Instance | None:
     """The first instance that an earlier `launch` with that token made, as long as it is known."""
     return plane.store.instance_by_token(account, _token_of(client_token, 0))
-
-
-def check_pass_role(plane: ControlPlane, principal: Principal, account: str, role: str) -> None:
-    """Refuse who may not give a role to instances.
-
-    Raises:
-        AccessDeniedError: the principal may not iam:PassRole.
-    """
-    context = {"iam:PassedToService": "ec2.amazonaws.com"}
-    plane.access.authorise(principal, "iam:PassRole", names.role_arn(account, role), context)
 
 
 def merge(data: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,12 +159,6 @@ def _template_tags(template: tuple[LaunchTemplate, int] | None) -> dict[str, str
     if template is None:
         return {}
     return {TEMPLATE_ID: template[0].id, TEMPLATE_VERSION: str(template[1])}
-
-
-def _check_may_tag(plane: ControlPlane, principal: Principal, account: str) -> None:
-    every = names.instance_arn(plane.settings.region, account, "*")
-    context = {"ec2:CreateAction": "RunInstances"}
-    plane.access.authorise(principal, "ec2:CreateTags", every, context)
 
 
 def _digest(parameters: Any) -> str:

@@ -2,96 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from elastic_inference.aws import iam_entities, iam_tags, iam_words
 from elastic_inference.aws.call import Call, Document, Operations
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.iam_resources import operation
 from elastic_inference.control import names
-from elastic_inference.control.access import INSTANCES, Context, Principal
+from elastic_inference.control.access import INSTANCES
+from elastic_inference.control.caller import Caller
 from elastic_inference.control.identities import Identities
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import InstanceProfile
 
 
-def profile_of(plane: ControlPlane, account: str, spec: Mapping[str, str]) -> InstanceProfile:
-    """The instance profile that a request of EC2 names by `Arn` or `Name`.
+def check_pass(plane: ControlPlane, caller: Caller, role: str) -> None:
+    """Refuse who may not give a role to instances (iam:PassRole).
 
     Raises:
-        AwsError: there is none; in EC2's words.
-    """
-    arn, name = spec.get("Arn"), spec.get("Name")
-    if arn is not None and name is not None:
-        raise AwsError(
-            "InvalidParameterCombination",
-            "The parameter 'iamInstanceProfile.name' may not be used in combination with"
-            " 'iamInstanceProfile.arn'",
-        )
-    wanted = _name_in(account, arn) if arn is not None else name or ""
-    found = plane.store.profiles.get(account, wanted)
-    if found is None:
-        kind = "name" if arn is None else "arn"
-        raise AwsError(
-            "InvalidParameterValue",
-            f"Value ({(name if arn is None else arn or '')!s:.256}) for parameter"
-            f" iamInstanceProfile.{kind} is invalid. Invalid IAM Instance Profile"
-            f" {'name' if arn is None else 'ARN'}",
-        )
-    return found
-
-
-def role_of(plane: ControlPlane, account: str, spec: Mapping[str, str]) -> str:
-    """The role that an instance has by an instance profile; see `profile_of`.
-
-    Raises:
-        AwsError: there is no such profile, or it has no role.
-    """
-    profile = profile_of(plane, account, spec)
-    if profile.role_name is None:
-        arn = names.profile_arn(account, profile.name)
-        raise AwsError(
-            "InvalidParameterValue",
-            f'IAM Instance Profile "{arn}" has no associated IAM Roles',
-        )
-    return profile.role_name
-
-
-def check_pass(
-    plane: ControlPlane,
-    principal: Principal,
-    role: str,
-    *,
-    service: str = INSTANCES,
-    context: Context | None = None,
-) -> None:
-    """Refuse who may not give a role to a service (iam:PassRole).
-
-    Raises:
-        AccessDeniedError: no policy lets the principal pass it.
+        AccessDeniedError: no policy lets the caller pass it.
     """
     plane.access.authorise(
-        principal,
+        caller.principal,
         "iam:PassRole",
-        names.role_arn(principal.account, role),
-        {**(context or {}), "iam:PassedToService": service},
+        names.role_arn(caller.account, role),
+        {**caller.context, "iam:PassedToService": INSTANCES},
     )
-
-
-def shown_for(plane: ControlPlane, account: str, role: str) -> dict[str, str] | None:
-    """`Arn` and `Id` of the profile by which an instance may have a role; None: there is none."""
-    columns = plane.store.profiles.columns
-    found = plane.store.profiles.where(
-        columns.account == account, columns.role_name == role, order=(columns.name,)
-    )
-    # That of the role's own name is the one that most people mean.
-    best = next((each for each in found if each.name == role), found[0] if found else None)
-    return None if best is None else {"Arn": names.profile_arn(account, best.name), "Id": best.id}
-
-
-def _name_in(account: str, arn: str) -> str:
-    head = names.profile_arn(account, "")
-    return arn.removeprefix(head) if arn.startswith(head) else ""
 
 
 class InstanceProfiles:
@@ -154,8 +90,7 @@ class InstanceProfiles:
         with self._plane.store.transaction():
             found = iam_entities.profile(self._plane, call)
             role = iam_entities.role(self._plane, call)
-            caller = call.caller
-            check_pass(self._plane, caller.principal, role.name, context=caller.context)
+            check_pass(self._plane, call.caller, role.name)
             if found.role_name is not None:
                 raise iam_words.too_many("InstanceSessionsPerInstanceProfile", 1)
             self._set_role(found, role.name)
