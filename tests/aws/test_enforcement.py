@@ -16,6 +16,7 @@ from tests.aws.conftest import Aws
 from tests.aws.iam import allow, deny, document
 from tests.aws.refusals import refused
 
+EC2 = "ec2.amazonaws.com"
 IMAGE = "Deep Learning AMI (Ubuntu*"
 
 
@@ -207,6 +208,23 @@ def test_which_policies_may_be_attached(aws: Aws) -> None:
 def denied_by_iam(*words: str) -> Iterator[None]:
     with refused("AccessDenied", *words, status=403):
         yield
+
+
+def test_from_where_a_role_may_be_passed(aws: Aws) -> None:
+    owner = aws.client("iam")
+    for source, may in (("10.0.0.0/8", False), ("127.0.0.0/8", True)):
+        here = {"IpAddress": {"aws:SourceIp": source}}
+        key = aws.user(
+            f"from-{source[:2]}",
+            allow("iam:AddRoleToInstanceProfile"),
+            allow("iam:PassRole", when=here | {"StringEquals": {"iam:PassedToService": EC2}}),
+        )
+        name = f"profile-{source[:2]}"
+        owner.create_instance_profile(InstanceProfileName=name)
+        with contextlib.nullcontext() if may else denied_by_iam("iam:PassRole"):
+            aws.client("iam", key).add_role_to_instance_profile(
+                InstanceProfileName=name, RoleName="elastic-inference"
+            )
 
 
 def test_who_may_put_which_metrics(aws: Aws) -> None:

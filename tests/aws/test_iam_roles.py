@@ -242,3 +242,30 @@ def test_who_gives_a_role_away_must_be_let(aws: Aws) -> None:
             InstanceProfileName="mine", RoleName="strong"
         )
     assert owner.get_instance_profile(InstanceProfileName="mine")["InstanceProfile"]["Roles"] == []
+
+
+def test_instances_follow_their_profile(aws: Aws) -> None:
+    plane, iam = aws.plane, aws.client("iam")
+    for name in ("reader", "writer"):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust())
+    made = iam.create_instance_profile(InstanceProfileName="mine")["InstanceProfile"]
+    iam.add_role_to_instance_profile(InstanceProfileName="mine", RoleName="reader")
+    instance, _, _ = plane.run_instance(["eia1.medium"], role_name="reader")
+    other, _, _ = plane.run_instance(["eia1.medium"], role_name="reader")
+    given = {"Name": "mine", "Id": made["InstanceProfileId"]}
+    plane.store.set_instance(instance.id, ec2={"IamInstanceProfile": given})
+
+    def who(instance_id: str) -> str | None:
+        key = plane.access.session_of(plane.instance(instance_id))
+        return aws.client("sts", key).get_caller_identity()["Arn"] if key else None
+
+    arn = f"arn:aws:sts::{aws.account}:assumed-role"
+    assert who(instance.id) == f"{arn}/reader/{instance.id}"
+    before = plane.access.session_of(plane.instance(instance.id))
+    iam.remove_role_from_instance_profile(InstanceProfileName="mine", RoleName="reader")
+    assert who(instance.id) is None
+    with refused("InvalidClientTokenId", status=403):
+        aws.client("sts", before).get_caller_identity()
+    iam.add_role_to_instance_profile(InstanceProfileName="mine", RoleName="writer")
+    assert who(instance.id) == f"{arn}/writer/{instance.id}"
+    assert who(other.id) == f"{arn}/reader/{other.id}"

@@ -8,7 +8,7 @@ from elastic_inference.aws import iam_entities, iam_tags, iam_words
 from elastic_inference.aws.call import Call, Document, Operations
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.iam_resources import operation
-from elastic_inference.control import names
+from elastic_inference.control import names, records
 from elastic_inference.control.access import INSTANCES
 from elastic_inference.control.caller import Caller
 from elastic_inference.control.identities import Identities
@@ -87,7 +87,7 @@ class InstanceProfiles:
         )
 
     def _add_role(self, call: Call) -> Document:
-        with self._plane.store.transaction():
+        with self._plane.connections.rechecked():
             found = iam_entities.profile(self._plane, call)
             role = iam_entities.role(self._plane, call)
             check_pass(self._plane, call.caller, role.name)
@@ -106,10 +106,19 @@ class InstanceProfiles:
         return {}
 
     def _set_role(self, found: InstanceProfile, role: str | None) -> None:
-        columns = self._plane.store.profiles.columns
-        self._plane.store.profiles.change(
+        store = self._plane.store
+        columns = store.profiles.columns
+        store.profiles.change(
             columns.account == found.account, columns.name == found.name, role_name=role
         )
+        # Those that were launched with the profile have what it gives.
+        instances, keys = store.instances.columns, store.keys.columns
+        for each in store.instances.where(
+            instances.account == found.account, instances.state != records.TERMINATED
+        ):
+            if each.ec2.get("IamInstanceProfile", {}).get("Id") == found.id:
+                store.set_instance(each.id, role_name=role or "")
+                store.keys.remove(keys.instance_id == each.id, keys.kind == records.ROLE)
 
     def _delete(self, call: Call) -> Document:
         store = self._plane.store
