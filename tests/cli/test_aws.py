@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -53,9 +54,27 @@ def test_the_aws_cli_speaks_to_the_pool(home: Path) -> None:
     assert names[:3] == ["eia1.medium", "eia1.large", "eia1.xlarge"]
 
 
+def test_what_is_not_there_is_said_by_the_pool(home: Path) -> None:
+    for words in ("sns list-topics", "cloudwatch describe-alarms", "ec2 describe-volumes"):
+        done = _in_shell(home, f"{shlex.quote(AWS)} {words}")
+        assert done.returncode != 0
+        assert "(UnsupportedOperation)" in done.stderr or "(InvalidAction)" in done.stderr, words
+
+
+def test_the_page_s_program_works(home: Path) -> None:
+    page = Path(__file__).parent.parent.parent / "docs" / "howto" / "aws-tools.md"
+    block = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    (program,) = block.findall(page.read_text(encoding="utf-8"))
+    launched = ei(home, "launch", "-o", "id").stdout.strip()
+    done = _in_shell(home, f"{shlex.quote(sys.executable)} -c {shlex.quote(program)}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [launched, "running"]
+    ei(home, "terminate", launched)
+
+
 def test_every_service_of_the_pool_is_pointed_at_it_and_models_of_others_stay(home: Path) -> None:
     found = json.loads(ei(home, "env", "-o", "json", env={"AWS_DATA_PATH": "/mine"}).stdout)
-    services = ("EC2", "IAM", "STS", "AUTO_SCALING", "CLOUDWATCH", "ELASTIC_INFERENCE")
+    services = ("EC2", "IAM", "STS", "AUTO_SCALING", "CLOUDWATCH", "SNS", "ELASTIC_INFERENCE")
     endpoint = found["AWS_ENDPOINT_URL_ELASTIC_INFERENCE_RUNTIME"]
     assert {found[f"AWS_ENDPOINT_URL_{each}"] for each in services} == {endpoint}
     mine, own = found["AWS_DATA_PATH"].split(os.pathsep)
