@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from elastic_inference.frameworks.mxnet import inferring, queue
+from elastic_inference.frameworks.mxnet import chance, inferring, queue
 from elastic_inference.frameworks.mxnet.context import Context
 from elastic_inference.frameworks.mxnet.errors import (
     inference_only,
@@ -99,7 +99,13 @@ class Executor:
             self._set(name, given)
         model = self._source.current()
         feeds = {name: _snapshot(self._arrays[name]) for name in model.inputs}
-        future = self._lane.submit(lambda: model.run(feeds))
+        ticket = chance.ticket()
+
+        def run() -> list[Array]:
+            with chance.drawing(ticket):
+                return model.run(feeds)
+
+        future = self._lane.submit(run)
         for index, chunk in enumerate(self._chunks):
             chunk.expect(_Result(future, index))
         return self.outputs

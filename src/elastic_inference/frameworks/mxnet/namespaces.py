@@ -13,6 +13,7 @@ from elastic_inference.frameworks.mxnet import (
     imperative,
     random,
     symbol,
+    symbol_random,
     table,
 )
 from elastic_inference.frameworks.mxnet.ndarray import NDArray, wrap
@@ -36,6 +37,10 @@ _DRAWN = {
     "randint": random.randint,
     "exponential": random.exponential,
     "poisson": random.poisson,
+    "gamma": random.gamma,
+    "negative_binomial": random.negative_binomial,
+    "generalized_negative_binomial": random.generalized_negative_binomial,
+    "multinomial": random.multinomial,
     "shuffle": random.shuffle,
 }
 
@@ -198,7 +203,8 @@ def symbol_module(name: str) -> Operators:
         "hypot": _symbol_of_two("_Hypot", "_HypotScalar", "_HypotScalar"),
     }
     made = Operators(name, "", _later, further)
-    _fill(made, _later, Operators(f"{name}.random", "_random_", _later, {}))
+    drawing = {each: getattr(symbol_random, each) for each in symbol_random.__all__}
+    _fill(made, _later, Operators(f"{name}.random", "_random_", _later, drawing))
     return made
 
 

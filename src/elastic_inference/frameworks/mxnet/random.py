@@ -1,93 +1,144 @@
-"""Random arrays, from one generator that `seed` starts anew."""
+"""Random arrays, from one sequence that `seed` begins anew; models draw from it as well."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from elastic_inference.frameworks.mxnet.arrays import check_place, dtype_of
-from elastic_inference.frameworks.mxnet.context import Context, current_context
-from elastic_inference.frameworks.mxnet.ndarray import NDArray, wrap
-
-_state = {"generator": np.random.default_rng()}
+from elastic_inference.frameworks.mxnet import chance, distributions, imperative
+from elastic_inference.frameworks.mxnet.context import Context
+from elastic_inference.frameworks.mxnet.ndarray import NDArray
 
 
 def seed(seed_state: int, ctx: Any = "all") -> None:
     """Begin the same sequence again."""
-    del ctx  # there is one generator
-    _state["generator"] = np.random.default_rng(seed_state)
+    del ctx  # there is one sequence
+    chance.seed(seed_state)
 
 
 def normal(
-    loc: float = 0.0,
-    scale: float = 1.0,
-    shape: Any = (1,),
+    loc: Any = 0.0,
+    scale: Any = 1.0,
+    shape: Any = None,
     dtype: Any = None,
     ctx: Context | None = None,
     out: NDArray | None = None,
 ) -> NDArray:
-    drawn = _state["generator"].normal(loc, scale, _of(shape, out))
-    return _made(drawn, dtype, ctx, out, "_random_normal")
+    """Numbers of one distribution; or of many, where its parameters are arrays."""
+    return _drawn("normal", (loc, scale), shape, dtype, ctx, out)
 
 
-def randn(*shape: int, loc: float = 0.0, scale: float = 1.0, **keywords: Any) -> NDArray:
-    return normal(loc, scale, shape or (1,), **keywords)
+def randn(*shape: int, loc: Any = 0.0, scale: Any = 1.0, **keywords: Any) -> NDArray:
+    return normal(loc, scale, shape or None, **keywords)
 
 
 def uniform(
-    low: float = 0.0,
-    high: float = 1.0,
-    shape: Any = (1,),
+    low: Any = 0.0,
+    high: Any = 1.0,
+    shape: Any = None,
     dtype: Any = None,
     ctx: Context | None = None,
     out: NDArray | None = None,
 ) -> NDArray:
-    drawn = _state["generator"].uniform(low, high, _of(shape, out))
-    return _made(drawn, dtype, ctx, out, "_random_uniform")
+    return _drawn("uniform", (low, high), shape, dtype, ctx, out)
 
 
 def randint(
     low: int,
     high: int,
-    shape: Any = (1,),
+    shape: Any = None,
     dtype: Any = None,
     ctx: Context | None = None,
     out: NDArray | None = None,
 ) -> NDArray:
-    drawn = _state["generator"].integers(low, high, _of(shape, out))
-    return _made(drawn, dtype or np.int32, ctx, out, "_random_randint")
+    return _drawn("randint", (low, high), shape, dtype, ctx, out)
 
 
 def exponential(
-    scale: float = 1.0, shape: Any = (1,), dtype: Any = None, ctx: Context | None = None
+    scale: Any = 1.0,
+    shape: Any = None,
+    dtype: Any = None,
+    ctx: Context | None = None,
+    out: NDArray | None = None,
 ) -> NDArray:
-    drawn = _state["generator"].exponential(scale, shape)
-    return _made(drawn, dtype, ctx, None, "_random_exponential")
+    return _drawn("exponential", (1.0 / scale,), shape, dtype, ctx, out)
 
 
 def poisson(
-    lam: float = 1.0, shape: Any = (1,), dtype: Any = None, ctx: Context | None = None
+    lam: Any = 1.0,
+    shape: Any = None,
+    dtype: Any = None,
+    ctx: Context | None = None,
+    out: NDArray | None = None,
 ) -> NDArray:
-    drawn = _state["generator"].poisson(lam, shape)
-    return _made(drawn, dtype, ctx, None, "_random_poisson")
+    return _drawn("poisson", (lam,), shape, dtype, ctx, out)
 
 
-def shuffle(data: NDArray) -> NDArray:
+def gamma(
+    alpha: Any = 1.0,
+    beta: Any = 1.0,
+    shape: Any = None,
+    dtype: Any = None,
+    ctx: Context | None = None,
+    out: NDArray | None = None,
+) -> NDArray:
+    return _drawn("gamma", (alpha, beta), shape, dtype, ctx, out)
+
+
+def negative_binomial(
+    k: Any = 1,
+    p: Any = 1.0,
+    shape: Any = None,
+    dtype: Any = None,
+    ctx: Context | None = None,
+    out: NDArray | None = None,
+) -> NDArray:
+    return _drawn("negative_binomial", (k, p), shape, dtype, ctx, out)
+
+
+def generalized_negative_binomial(
+    mu: Any = 1.0,
+    alpha: Any = 1.0,
+    shape: Any = None,
+    dtype: Any = None,
+    ctx: Context | None = None,
+    out: NDArray | None = None,
+) -> NDArray:
+    return _drawn("generalized_negative_binomial", (mu, alpha), shape, dtype, ctx, out)
+
+
+def multinomial(
+    data: NDArray,
+    shape: Any = None,
+    get_prob: bool = False,
+    out: Any = None,
+    dtype: Any = "int32",
+    **keywords: Any,
+) -> Any:
+    """Classes by their probabilities, which are the last dimension of `data`."""
+    settings = {"shape": shape or (), "get_prob": get_prob, "dtype": dtype}
+    return imperative.call("_sample_multinomial", data, out=out, **settings, **keywords)
+
+
+def shuffle(data: NDArray, **keywords: Any) -> Any:
     """The array with its first axis in another order."""
-    return wrap(_state["generator"].permutation(data.array, axis=0), data.context)
+    return imperative.call("_shuffle", data, **keywords)
 
 
-def _of(shape: Any, out: NDArray | None) -> Any:
-    return shape if out is None else out.shape
-
-
-def _made(
-    drawn: Any, dtype: Any, ctx: Context | None, out: NDArray | None, operator: str
+def _drawn(
+    name: str,
+    parameters: tuple[Any, ...],
+    shape: Any,
+    dtype: Any,
+    ctx: Context | None,
+    out: NDArray | None,
 ) -> NDArray:
-    check_place(ctx or current_context(), operator)
-    made = wrap(np.asarray(drawn).astype(dtype_of(dtype)), ctx)
-    if out is None:
-        return made
-    out[:] = made
-    return out
+    settings = {"dtype": dtype, "ctx": ctx, "out": out}
+    if distributions.are_many(parameters, NDArray):
+        settings["shape"] = () if shape is None else shape
+        operator, named = f"_sample_{name}", {}
+    else:
+        settings["shape"] = (out.shape if out is not None else (1,)) if shape is None else shape
+        operator, named = f"_random_{name}", distributions.named(name, parameters)
+        parameters = ()
+    drawn: NDArray = imperative.call(operator, *parameters, **named, **settings)
+    return drawn

@@ -62,13 +62,13 @@ def test_every_operator_has_a_case_or_is_told_apart() -> None:
     """What the grids leave out is no more than another name of the same function."""
     tried = {found.name for case in _CASES if (found := table.find(case.operator)) is not None}
     left = {found.name for found in table.operators().values()} - tried
+    left = {name for name in left if not name.startswith(("_random_", "_sample_"))}
     assert left <= _UNTRIED
 
 
 # They do nothing, or what another one does, or draw numbers, or have a test of their own.
 _UNTRIED = {
-    "_contrib_boolean_mask", "_random_normal", "_random_normal_like", "_random_uniform",
-    "_random_uniform_like", "_sample_multinomial",
+    "_contrib_boolean_mask", "_shuffle",
     "BatchNorm_v1", "IdentityAttachKLSparseReg", "_CrossDeviceCopy", "_contrib_SparseEmbedding",
     "_contrib_gradientmultiplier", "_contrib_round_ste", "_contrib_sign_ste", "_copyto",
     "_grad_add", "_identity_with_attr_like_rhs", "_rnn_param_concat", "_scatter_minus_scalar",
