@@ -21,7 +21,17 @@ from sqlalchemy import JSON, Connection, Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from elastic_inference.control import database, migrate, schema
-from elastic_inference.control.records import Accelerator, AccessKey, Instance, Nonce, Usage
+from elastic_inference.control.records import (
+    Accelerator,
+    AccessKey,
+    Attachment,
+    InlinePolicy,
+    Instance,
+    InstanceProfile,
+    Nonce,
+    PolicyRecord,
+    Usage,
+)
 from elastic_inference.control.store import Store
 from elastic_inference.errors import ConfigurationError, ConflictError, UnavailableError
 from tests import postgresql
@@ -485,6 +495,58 @@ def test_an_earlier_version_is_brought_up(open_store: OpenStore, engine: Engine)
     assert open_store().instances.where() == [INSTANCE]
     with engine.begin() as connection:
         assert _differences(connection) == []
+
+
+def test_roles_that_were_there_can_be_given_by_profiles(
+    open_store: OpenStore, engine: Engine
+) -> None:
+    with engine.begin() as connection:
+        configuration = migrate.configuration(connection)
+        first = ScriptDirectory.from_config(configuration).get_base()
+        assert first is not None
+        command.upgrade(configuration, first)
+        connection.exec_driver_sql(
+            "INSERT INTO roles (account, name, id, description, trust_policy, tags, created_at)"
+            " VALUES ('000000000000', 'reader', 'AROA234567ABCDEFGHIJK', '', '{}', '{}', 1.5)"
+        )
+    store = open_store()
+    (role,) = store.roles.where()
+    assert role.max_session == 3600
+    assert store.profiles.where() == [
+        InstanceProfile(
+            account=role.account,
+            name="reader",
+            id="AIPA234567ABCDEFGHIJK",
+            role_name="reader",
+            tags={},
+            created_at=1.5,
+        )
+    ]
+
+
+def test_the_policies_of_somebody(open_store: OpenStore) -> None:
+    store, account = open_store(), "000000000000"
+    own = "arn:aws:iam::aws:policy/AdministratorAccess"
+    store.policies.add(
+        PolicyRecord(
+            account=account, name="mine", id="ANPA1", document="{}", description="",
+            created_at=1.0, updated_at=1.0,
+        )
+    )  # fmt: skip
+    for kind, name, policy in (("user", "ann", "mine"), ("user", "ann", own), ("role", "ann", own)):
+        store.attachments.add(Attachment(account=account, policy=policy, kind=kind, name=name))
+    for kind, document in (("user", "[1]"), ("role", "[2]")):
+        store.inline_policies.add(
+            InlinePolicy(account=account, kind=kind, name="ann", policy="inside", document=document)
+        )
+    found = dict(store.documents_of(account, "user", "ann"))
+    assert set(found) == {"mine", "AdministratorAccess", "inside"}
+    assert (found["mine"], found["inside"]) == ("{}", "[1]")
+    assert set(dict(store.documents_of(account, "role", "ann"))) == {
+        "AdministratorAccess",
+        "inside",
+    }
+    assert store.documents_of(account, "user", "bob") == []
 
 
 def _default_differs(

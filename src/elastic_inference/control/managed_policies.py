@@ -34,11 +34,6 @@ class ManagedPolicy:
         return _HEAD + self.name
 
 
-def is_managed(name: str) -> bool:
-    """Whether a policy's name or ARN is that of one of AWS's own."""
-    return name.startswith(_HEAD)
-
-
 def managed(arn: str) -> ManagedPolicy | None:
     """The policy with that ARN; None where there is none."""
     return managed_policies().get(arn)
