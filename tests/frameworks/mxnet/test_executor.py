@@ -327,3 +327,27 @@ def test_a_file_of_weights_may_go_when_it_was_read(
 def test_eval_binds_and_computes() -> None:
     found = mx.sym.exp(mx.sym.var("x")).eval(mx.cpu(), x=mx.nd.zeros((2,)))
     assert found[0].asnumpy().tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("where", ["beside", "elsewhere", "behind a link", "in part"])
+def test_weights_are_read_where_they_lie(context: Any, tmp_path: Path, where: str) -> None:
+    """One folder with all of them, or else whatever there is."""
+    net = mx.sym.FullyConnected(dense(), num_hidden=300, name="last")
+    chance = np.random.default_rng(1)
+    weights = {"fc_weight": chance.random((2, 300)), "last_weight": chance.random((300, 2))}
+    arguments = {"data": mx.nd.ones((1, 300)), "fc_bias": mx.nd.zeros((2,)),
+                 "last_bias": mx.nd.zeros((300,))}  # fmt: skip
+    for name, values in weights.items():
+        folder = tmp_path / (name if where == "elsewhere" else "")
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{name}.params"
+        saved = folder / f"blob of {name}" if where == "behind a link" else path
+        mx.nd.save(str(saved), {name: mx.nd.array(values)})
+        if saved != path:
+            path.symlink_to(saved)
+        arguments |= mx.nd.load(str(path))
+    if where == "in part":
+        arguments["last_weight"] = mx.nd.array(weights["last_weight"])
+    bound = net.bind(context, arguments)
+    expected = weights["fc_weight"].sum(1) @ weights["last_weight"].T
+    np.testing.assert_allclose(bound.forward()[0].asnumpy()[0], expected, rtol=1e-5)

@@ -10,6 +10,8 @@ from typing import Any
 from elastic_inference.errors import ConfigurationError, ModelFormatError
 from elastic_inference.frameworks.mxnet.builder import MAIN
 
+_FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
+
 
 class LocalModel:
     """Runs ONNX files as `client.Model` does on an accelerator."""
@@ -25,11 +27,16 @@ class LocalModel:
         options = real.SessionOptions()
         # Warnings of the graph are of no use to those who have not written it.
         options.log_severity_level = 3
-        names = [name for name in files if name != MAIN]
-        self._kept = [_bytes(files[name]) for name in names]
-        if names:
+        data = {name: each for name, each in files.items() if name != MAIN}
+        self._kept: list[Any] = []
+        folder = _folder(data)
+        if folder:
+            # So it maps the files itself, and copies nothing that it packs anyway.
+            options.add_session_config_entry(_FOLDER_ENTRY, folder)
+        elif data:
+            self._kept = [_bytes(each) for each in data.values()]
             options.add_external_initializers_from_files_in_memory(
-                names, self._kept, [len(each) for each in self._kept]
+                list(data), self._kept, [len(each) for each in self._kept]
             )
         try:
             self._session: Any = real.InferenceSession(
@@ -46,6 +53,18 @@ class LocalModel:
 
     def close(self) -> None:
         self._session = None
+
+
+def _folder(data: Mapping[str, Any]) -> str:
+    """The folder in which all of these files lie by their names, or "" where there is none."""
+    folders = set()
+    for name, content in data.items():
+        # What links lead to is outside of the folder, for ONNX Runtime.
+        path = None if isinstance(content, bytes) else Path(content).resolve()
+        if path is None or path.name != name:
+            return ""
+        folders.add(str(path.parent))
+    return folders.pop() if len(folders) == 1 else ""
 
 
 def _bytes(content: Any) -> Any:
