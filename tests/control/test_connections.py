@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,37 @@ class TestWithdrawn:
         assert not answers(pool, accelerator, token)
         with pytest.raises(AccessDeniedError, match="has no endpoint"):
             instance.call("Connect", {"acceleratorId": accelerator})
+
+    def test_whoever_else_reads_of_the_network_meanwhile(
+        self, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        instance_id, accelerator, _, token = self.connected(pool)
+        plane, network = pool.plane, pool.plane.network
+        instance, endpoints = plane.instance(instance_id), plane.store.endpoints
+        withdraw, read = plane.connections._withdraw, network._read
+
+        def obstacles() -> list[str]:
+            with ThreadPoolExecutor(1) as other:
+                found = other.submit(network.obstacles, instance).result(60)
+            return [each.code for each in found]
+
+        def read_before() -> set[str]:
+            assert obstacles() == []
+            return withdraw()
+
+        def change_after() -> Any:
+            found = read()
+            monkeypatch.setattr(network, "_read", read)
+            with plane.connections.rechecked():
+                endpoints.remove(endpoints.columns.account == instance.account)
+            return found
+
+        monkeypatch.setattr(network, "_read", change_after)
+        monkeypatch.setattr(plane.connections, "_withdraw", read_before)
+        network.changed()
+        assert obstacles() == []
+        assert not answers(pool, accelerator, token)
+        assert obstacles() == ["no-endpoint"]
 
     def test_even_where_the_control_plane_died_before_it_told(
         self, start_pool: StartPool, monkeypatch: pytest.MonkeyPatch

@@ -119,7 +119,9 @@ class Subnets:
             .where(columns.account == account, columns.state != records.TERMINATED)
             .group_by(columns.subnet_id)
         )
-        return Counter({str(row[0]): int(row[1]) for row in self._store.rows(query)})
+        return Counter(
+            {str(name): int(count) for name, count in map(tuple, self._store.rows(query))}
+        )
 
     def _shown(self, subnet: SubnetRecord, taken: int) -> Document:
         return {

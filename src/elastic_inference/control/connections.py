@@ -118,8 +118,8 @@ class Connections:
         try:
             with self._store.transaction():
                 yield
-                self._network.changed()
-                withdrawn = self._withdraw()
+                with self._network.anew():
+                    withdrawn = self._withdraw()
         finally:
             # What others read of it meanwhile is what it was before, or was not kept.
             self._network.changed()

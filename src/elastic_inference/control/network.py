@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from elastic_inference.control import names, network_rules
@@ -61,6 +63,9 @@ class Network:
         self._clock = clock
         # What Connect looks at each time; made anew after a change.
         self._snapshot: _Snapshot | None = None
+        self._changes = 0
+        self._lock = threading.Lock()
+        self._local = threading.local()
 
     @property
     def service(self) -> str:
@@ -74,16 +79,30 @@ class Network:
 
     def changed(self) -> None:
         """Something of it was changed in the store."""
-        self._snapshot = None
+        with self._lock:
+            self._changes += 1
+            self._snapshot = None
+
+    @contextlib.contextmanager
+    def anew(self) -> Iterator[None]:
+        """In a transaction: what this thread asks is answered by what the transaction has changed.
+
+        The others read what it was before meanwhile.
+        """
+        self._local.own = []
+        try:
+            yield
+        finally:
+            self._local.own = None
 
     def obstacles(self, instance: Instance) -> list[Obstacle]:
         """What keeps an instance from the pool's endpoint, and what else is to be known."""
         seat = Seat(instance.subnet_id, instance.group_ids, instance.private_ip)
-        return self._obstacles(self._snapshot or self._read(), seat)
+        return self._obstacles(self._current(), seat)
 
     def is_cut_off(self, seat: Seat) -> bool:
         """Whether something keeps an instance there from the endpoint; cheap to ask again."""
-        snapshot = self._snapshot or self._read()
+        snapshot = self._current()
         known = snapshot.cut_off.get(seat)
         if known is None:
             known = any(each.blocking for each in self._obstacles(snapshot, seat))
@@ -115,7 +134,7 @@ class Network:
 
         None: it reaches one that has none, which lets everything through, or no endpoint at all.
         """
-        snapshot = self._snapshot or self._read()
+        snapshot = self._current()
         subnet = snapshot.subnets.get(instance.subnet_id)
         if subnet is None or not any(each.policy for each in snapshot.endpoints):
             return None
@@ -349,6 +368,21 @@ class Network:
                 if found is None or found.vpc_id != vpc_id:
                     raise missing(what, each)
 
+    def _current(self) -> _Snapshot:
+        own: list[_Snapshot] | None = getattr(self._local, "own", None)
+        if own is not None:
+            if not own:
+                own.append(self._read())
+            return own[0]
+        snapshot, changes = self._snapshot, self._changes
+        if snapshot is None:
+            snapshot = self._read()
+            with self._lock:
+                # What was read before a change must not outlive it.
+                if changes == self._changes:
+                    self._snapshot = snapshot
+        return snapshot
+
     def _read(self) -> _Snapshot:
         rules: dict[str, list[network_rules.Rule]] = {}
         for each in self._store.rules.where():
@@ -364,7 +398,7 @@ class Network:
                 )
             )
         lacks = {each.id: _dns_lacks(each) for each in self._store.vpcs.where()}
-        snapshot = _Snapshot(
+        return _Snapshot(
             {
                 each.id: network_rules.Subnet(each.id, each.vpc_id, each.cidr, each.zone)
                 for each in self._store.subnets.where()
@@ -390,8 +424,6 @@ class Network:
                 for each in self._store.endpoints.where()
             ),
         )
-        self._snapshot = snapshot
-        return snapshot
 
 
 def _dns_lacks(vpc: VpcRecord) -> str:
