@@ -129,6 +129,7 @@ BREAKS: dict[str, tuple[Callable[[Ground], None], str]] = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_missing_comes_with_the_command_that_mends_it(ground: Ground) -> None:
     assert ground.wrong() == []
     for what, (break_it, says) in BREAKS.items():
@@ -153,6 +154,7 @@ def test_private_names_that_are_not_resolved_are_told(ground: Ground) -> None:
     assert [each for each in ground.checked() if each.fix] == []
 
 
+@pytest.mark.slow
 def test_it_says_all_is_well_or_what_is_not(
     ground: Ground, capsys: pytest.CaptureFixture[str]
 ) -> None:

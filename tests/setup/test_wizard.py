@@ -84,6 +84,7 @@ def test_questions_are_those_of_the_original(
     assert endpoint["PrivateDnsEnabled"]
 
 
+@pytest.mark.slow
 def test_who_quits_launches_nothing(
     pool: Aws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +108,7 @@ WRONG: tuple[tuple[list[str], str, int], ...] = (
 )
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_in_one_line(
     pool: Aws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
