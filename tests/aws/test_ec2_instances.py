@@ -10,7 +10,7 @@ import pytest
 
 from elastic_inference.control import records
 from tests.aws.conftest import Aws
-from tests.aws.launching import one, run, settle
+from tests.aws.launching import client, one, run, settle
 from tests.aws.refusals import refused
 from tests.aws.shapes import assert_shape_like_moto
 
@@ -31,7 +31,7 @@ def states(answer: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def test_stop_and_start_with_an_accelerator(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     (name,) = run(aws, ElasticInferenceAccelerators=[{"Type": "eia1.medium"}])
     before = aws.plane.store.accelerators_of(name)[0].id
     assert states(ec2.stop_instances(InstanceIds=[name])["StoppingInstances"]) == [
@@ -62,7 +62,7 @@ def test_stop_and_start_with_an_accelerator(aws: Aws) -> None:
 
 
 def test_several_are_ended_together_and_again(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     ids = run(aws, MinCount=2, MaxCount=2)
     answer = ec2.terminate_instances(InstanceIds=ids)["TerminatingInstances"]
     assert states(answer) == [("running", "shutting-down")] * 2
@@ -75,7 +75,7 @@ def test_several_are_ended_together_and_again(aws: Aws) -> None:
 
 
 def test_what_is_not_there_cannot_be_changed(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     (name,) = run(aws)
     calls = (
         ec2.start_instances,
@@ -100,9 +100,9 @@ def test_what_is_not_there_cannot_be_changed(aws: Aws) -> None:
 def test_one_of_ei_run_cannot_be_stopped(aws: Aws) -> None:
     name = note(aws, 1, provider=records.COMMAND)
     with refused("UnsupportedOperation"):
-        aws.client("ec2").stop_instances(InstanceIds=[name])
+        client(aws).stop_instances(InstanceIds=[name])
     with refused("IncorrectInstanceState"):
-        aws.client("ec2").reboot_instances(InstanceIds=[name])
+        client(aws).reboot_instances(InstanceIds=[name])
 
 
 def test_only_ones_own_instances_may_be_changed(aws: Aws) -> None:
@@ -128,7 +128,7 @@ def test_only_ones_own_instances_may_be_changed(aws: Aws) -> None:
 
 
 def test_protection_from_ends_and_stops(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     (name,) = run(aws, DisableApiTermination=True)
     with refused("OperationNotPermitted", "disableApiTermination"):
         ec2.terminate_instances(InstanceIds=[name])
@@ -145,7 +145,7 @@ def test_protection_from_ends_and_stops(aws: Aws) -> None:
 
 
 def test_attributes_are_told_and_changed(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     (name,) = run(aws)
 
     def attribute(wanted: str) -> Mapping[str, Any]:
@@ -180,7 +180,7 @@ def test_attributes_are_told_and_changed(aws: Aws) -> None:
 
 
 def test_an_instance_changes_its_groups(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     (name,) = run(aws)
     vpc = one(aws, name)["VpcId"]
     group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
@@ -193,7 +193,7 @@ def test_an_instance_changes_its_groups(aws: Aws) -> None:
 
 
 def test_one_attribute_is_changed_at_a_time(aws: Aws) -> None:
-    ec2, name = aws.client("ec2"), note(aws, 1)
+    ec2, name = client(aws), note(aws, 1)
     with refused("MissingParameter"):
         ec2.modify_instance_attribute(InstanceId=name)
     with refused("InvalidParameterCombination"):
@@ -209,7 +209,7 @@ def test_one_attribute_is_changed_at_a_time(aws: Aws) -> None:
 
 
 def test_the_metadata_service_may_be_made_stricter(aws: Aws) -> None:
-    ec2, name = aws.client("ec2"), note(aws, 1)
+    ec2, name = client(aws), note(aws, 1)
     answer = ec2.modify_instance_metadata_options(InstanceId=name, HttpTokens="required")
     assert answer["InstanceMetadataOptions"]["HttpTokens"] == "required"
     assert answer["InstanceMetadataOptions"]["State"] == "applied"
@@ -219,7 +219,7 @@ def test_the_metadata_service_may_be_made_stricter(aws: Aws) -> None:
 
 
 def test_user_data_of_a_stopped_instance_changes(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    ec2, name = aws.client("ec2"), note(aws, 1, state=records.STOPPED)
+    ec2, name = client(aws), note(aws, 1, state=records.STOPPED)
     if not aws.plane.compute or not aws.plane.compute.isolated:
         with refused("UnsupportedOperation", "runs no user data"):
             ec2.modify_instance_attribute(InstanceId=name, UserData={"Value": b"true"})
@@ -230,7 +230,7 @@ def test_user_data_of_a_stopped_instance_changes(aws: Aws, monkeypatch: pytest.M
 
 
 def test_status_of_those_that_run_and_of_all(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     running, stopped = note(aws, 1), note(aws, 2, state=records.STOPPED)
     starting = note(aws, 3, state=records.PENDING, provider=records.LOCAL)
     silent = note(aws, 4, seen_at=1.0)
@@ -293,7 +293,7 @@ def test_filters(aws: Aws) -> None:
         private_ip="10.0.0.2", group_ids=("sg-1",),
     )  # fmt: skip
     note(aws, 3, role_name="elastic-inference")
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     for name, value, expected in _FILTERED:
         answer = ec2.describe_instances(Filters=[{"Name": name, "Values": [value]}])
         found = {
@@ -311,7 +311,7 @@ def test_filters(aws: Aws) -> None:
 def test_instances_come_in_pages(aws: Aws) -> None:
     for number in range(7):
         note(aws, number)
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     pages = list(ec2.get_paginator("describe_instances").paginate(PaginationConfig={"PageSize": 5}))
     assert [len(each["Reservations"]) for each in pages] == [5, 2]
     ids = [each["Instances"][0]["InstanceId"] for page in pages for each in page["Reservations"]]

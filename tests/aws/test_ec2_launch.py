@@ -9,7 +9,7 @@ import pytest
 
 from elastic_inference.control import records
 from tests.aws.conftest import Aws, StartAws
-from tests.aws.launching import image, one, request, run, settle
+from tests.aws.launching import client, image, one, request, run, settle
 from tests.aws.refusals import refused
 from tests.aws.shapes import assert_shape_like_moto
 
@@ -17,11 +17,10 @@ PROFILE = {"Name": "elastic-inference"}
 
 
 def test_an_instance_with_an_accelerator_from_request_to_end(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     ec2.create_key_pair(KeyName="mine")
     launched = ec2.run_instances(
         **request(
-            aws,
             KeyName="mine",
             IamInstanceProfile=PROFILE,
             ElasticInferenceAccelerators=[{"Type": "eia.medium"}],
@@ -61,14 +60,13 @@ def test_an_instance_with_an_accelerator_from_request_to_end(aws: Aws) -> None:
 
 
 def test_the_call_of_the_original_set_up(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     ec2.create_key_pair(KeyName="mine")
     (subnet,) = ec2.describe_subnets()["Subnets"]
     groups = ec2.describe_security_groups()["SecurityGroups"]
     chosen = next(each["GroupId"] for each in groups if each["GroupName"] != "default")
     (instance,) = ec2.run_instances(
         **request(
-            aws,
             KeyName="mine",
             IamInstanceProfile=PROFILE,
             ElasticInferenceAccelerators=[{"Type": "eia1.medium"}],
@@ -94,7 +92,7 @@ def test_the_call_of_the_original_set_up(aws: Aws) -> None:
 
 
 def test_the_instance_is_told_what_it_was_launched_with(aws: Aws) -> None:
-    key = aws.client("ec2").create_key_pair(KeyName="mine", KeyType="ed25519")
+    key = client(aws).create_key_pair(KeyName="mine", KeyType="ed25519")
     del key
     (instance_id,) = run(
         aws,
@@ -107,7 +105,7 @@ def test_the_instance_is_told_what_it_was_launched_with(aws: Aws) -> None:
     base = compute.environment(instance_id)["AWS_EC2_METADATA_SERVICE_ENDPOINT"]
     document = aws.pool._document_of(instance_id)
     assert document is not None
-    assert document.image_id == image(aws)
+    assert document.image_id == image()
     assert document.instance_type == "m5.large"
     assert document.profile == "elastic-inference"
     assert document.public_key.endswith(" mine")
@@ -128,12 +126,12 @@ def test_without_a_profile_an_instance_has_no_credentials(aws: Aws) -> None:
 
 
 def test_several_at_once_share_a_reservation(aws: Aws) -> None:
-    launched = aws.client("ec2").run_instances(**request(aws, MinCount=2, MaxCount=3))
+    launched = client(aws).run_instances(**request(MinCount=2, MaxCount=3))
     instances = launched["Instances"]
     assert [each["AmiLaunchIndex"] for each in instances] == [0, 1, 2]
     assert len({each["PrivateIpAddress"] for each in instances}) == 3
     settle(aws, *(each["InstanceId"] for each in instances))
-    (reservation,) = aws.client("ec2").describe_instances()["Reservations"]
+    (reservation,) = client(aws).describe_instances()["Reservations"]
     assert reservation["ReservationId"] == launched["ReservationId"]
     assert {each["State"]["Name"] for each in reservation["Instances"]} == {"running"}
 
@@ -142,11 +140,11 @@ def test_as_many_are_made_as_there_is_room_for(start_aws: StartAws) -> None:
     aws = start_aws(node_memory=2 << 30)
     wanted = {"ElasticInferenceAccelerators": [{"Type": "eia1.medium"}]}
     with refused("InsufficientInstanceCapacity", status=503):
-        aws.client("ec2").run_instances(**request(aws, MinCount=3, MaxCount=5, **wanted))
+        client(aws).run_instances(**request(MinCount=3, MaxCount=5, **wanted))
     assert aws.plane.store.instances.where() == []
     assert len(run(aws, MaxCount=5, **wanted)) == 2
     with refused("InsufficientInstanceCapacity", status=503):
-        aws.client("ec2").run_instances(**request(aws, **wanted))
+        client(aws).run_instances(**request(**wanted))
 
 
 def test_where_one_cannot_start_it_says_why(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,8 +154,8 @@ def test_where_one_cannot_start_it_says_why(aws: Aws, monkeypatch: pytest.Monkey
         raise UnavailableError("The accelerator did not start.")
 
     monkeypatch.setattr(aws.plane.fleet, "start", fail)
-    (instance,) = aws.client("ec2").run_instances(
-        **request(aws, ElasticInferenceAccelerators=[{"Type": "eia1.medium"}])
+    (instance,) = client(aws).run_instances(
+        **request(ElasticInferenceAccelerators=[{"Type": "eia1.medium"}])
     )["Instances"]
     settle(aws, instance["InstanceId"])
     ended = one(aws, instance["InstanceId"])
@@ -169,8 +167,8 @@ def test_where_one_cannot_start_it_says_why(aws: Aws, monkeypatch: pytest.Monkey
 
 
 def test_a_token_means_the_same_instances(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
-    wanted = request(aws, MinCount=2, MaxCount=2, ClientToken="once")
+    ec2 = client(aws)
+    wanted = request(MinCount=2, MaxCount=2, ClientToken="once")
     first = ec2.run_instances(**wanted)
     again = ec2.run_instances(**wanted)
     ids = [each["InstanceId"] for each in first["Instances"]]
@@ -180,14 +178,14 @@ def test_a_token_means_the_same_instances(aws: Aws) -> None:
     with refused("IdempotentParameterMismatch"):
         ec2.run_instances(**wanted | {"InstanceType": "m5.xlarge"})
     with refused("InvalidParameterValue"):
-        ec2.run_instances(**request(aws, ClientToken="t" * 65))
+        ec2.run_instances(**request(ClientToken="t" * 65))
     assert len(aws.plane.store.instances.where()) == 2
 
 
 def test_what_is_pending_when_the_pool_ends_starts_with_the_next(start_aws: StartAws) -> None:
     first = start_aws()
     first.plane._background.close()
-    (instance,) = first.client("ec2").run_instances(**request(first))["Instances"]
+    (instance,) = client(first).run_instances(**request())["Instances"]
     assert one(first, instance["InstanceId"])["State"]["Name"] == "pending"
     first.pool.close()
     second = start_aws()
@@ -261,7 +259,7 @@ _REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 def test_what_is_not_there_or_not_done_is_refused(aws: Aws) -> None:
-    ec2, least = aws.client("ec2"), request(aws)
+    ec2, least = client(aws), request()
     for parameters, code in _REFUSED:
         with refused(code):
             ec2.run_instances(**least | parameters)
@@ -269,9 +267,9 @@ def test_what_is_not_there_or_not_done_is_refused(aws: Aws) -> None:
 
 
 def test_what_is_missing_is_named(aws: Aws) -> None:
-    ec2 = aws.client("ec2")
+    ec2 = client(aws)
     for name in ("ImageId", "InstanceType"):
-        wanted = request(aws)
+        wanted = request()
         del wanted[name]
         with refused("MissingParameter"):
             ec2.run_instances(**wanted)
@@ -291,14 +289,14 @@ def test_values_that_are_the_only_ones_are_taken(aws: Aws) -> None:
 
 def test_a_dry_run_does_nothing(aws: Aws) -> None:
     with refused("DryRunOperation", status=412):
-        aws.client("ec2").run_instances(**request(aws, DryRun=True))
+        client(aws).run_instances(**request(DryRun=True))
     assert aws.plane.store.instances.where() == []
 
 
 def test_a_profile_needs_a_role(aws: Aws) -> None:
     aws.client("iam").create_instance_profile(InstanceProfileName="bare")
     with refused("InvalidParameterValue"):
-        aws.client("ec2").run_instances(**request(aws, IamInstanceProfile={"Name": "bare"}))
+        client(aws).run_instances(**request(IamInstanceProfile={"Name": "bare"}))
 
 
 def allow(action: str | list[str], resource: str | list[str] = "*") -> dict[str, Any]:
@@ -308,7 +306,7 @@ def allow(action: str | list[str], resource: str | list[str] = "*") -> dict[str,
 def test_a_role_is_passed_only_by_who_may(aws: Aws) -> None:
     key = aws.user("launcher", allow("ec2:*"))
     ec2 = aws.client("ec2", key=key)
-    wanted = request(aws, IamInstanceProfile=PROFILE)
+    wanted = request(IamInstanceProfile=PROFILE)
     with refused("UnauthorizedOperation", status=403):
         ec2.run_instances(**wanted)
     arn = f"arn:aws:iam::{aws.account}:role/elastic-inference"
@@ -319,20 +317,19 @@ def test_a_role_is_passed_only_by_who_may(aws: Aws) -> None:
 
 def test_each_thing_that_a_launch_uses_must_be_allowed(aws: Aws) -> None:
     region, account = aws.region, aws.account
-    mine = f"arn:aws:ec2:{region}::image/{image(aws)}"
+    mine = f"arn:aws:ec2:{region}::image/{image()}"
     key = aws.user(
         "few", allow("ec2:RunInstances", [f"arn:aws:ec2:{region}:{account}:instance/*", mine])
     )
     ec2 = aws.client("ec2", key=key)
-    (instance,) = ec2.run_instances(**request(aws))["Instances"]
+    (instance,) = ec2.run_instances(**request())["Instances"]
     settle(aws, instance["InstanceId"])
-    aws.client("ec2").create_key_pair(KeyName="mine")
+    client(aws).create_key_pair(KeyName="mine")
     with refused("UnauthorizedOperation", status=403):
-        ec2.run_instances(**request(aws, KeyName="mine"))
+        ec2.run_instances(**request(KeyName="mine"))
     with refused("UnauthorizedOperation", status=403):
         ec2.run_instances(
             **request(
-                aws,
                 TagSpecifications=[
                     {"ResourceType": "instance", "Tags": [{"Key": "a", "Value": "b"}]}
                 ],

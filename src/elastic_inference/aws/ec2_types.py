@@ -92,6 +92,7 @@ def _describe_one(type_: InstanceType) -> Document:
         "BurstablePerformanceSupported": type_.family.startswith("t"),
         "DedicatedHostsSupported": False,
         "AutoRecoverySupported": False,
+        "SupportedInRegion": type_.gpu is None,
     }
 
 
