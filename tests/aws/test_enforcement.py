@@ -210,6 +210,16 @@ def denied_by_iam(*words: str) -> Iterator[None]:
         yield
 
 
+def test_by_the_id_of_who_asks(aws: Aws) -> None:
+    owner, key = aws.client("iam"), aws.user("ann")
+    own = aws.client("sts", key).get_caller_identity()["UserId"]
+    for wanted, may in (("AIDA*-other", False), (own, True)):
+        may_read = allow("iam:ListRoles", when={"StringLike": {"aws:userid": wanted}})
+        owner.put_user_policy(UserName="ann", PolicyName="may", PolicyDocument=document(may_read))
+        with contextlib.nullcontext() if may else denied_by_iam("iam:ListRoles"):
+            aws.client("iam", key).list_roles()
+
+
 def test_from_where_a_role_may_be_passed(aws: Aws) -> None:
     owner = aws.client("iam")
     for source, may in (("10.0.0.0/8", False), ("127.0.0.0/8", True)):

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from elastic_inference.aws import iam_words
-from elastic_inference.aws.call import Call, Document
+from elastic_inference.aws.call import Call
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.control import names, records
 from elastic_inference.control.managed_policies import ManagedPolicy, managed
@@ -38,11 +38,8 @@ def role(plane: ControlPlane, call: Call) -> Role:
     Raises:
         AwsError: there is none.
     """
-    return role_named(plane, call.account, call.input["RoleName"])
-
-
-def role_named(plane: ControlPlane, account: str, name: str) -> Role:
-    found = plane.store.roles.get(account, name)
+    name = call.input["RoleName"]
+    found = plane.store.roles.get(call.account, name)
     if found is None:
         raise iam_words.no_such("role", name)
     return found
@@ -214,8 +211,3 @@ def inside(plane: ControlPlane, account: str, kind: str, name: str) -> list[reco
         columns.account == account, columns.kind == kind, columns.name == name,
         order=(columns.policy,),
     )  # fmt: skip
-
-
-def nothing(_: object = None) -> Document:
-    """The result of an operation that has none."""
-    return {}

@@ -218,7 +218,7 @@ class Access:
             principal_arn=principal.arn,
             action="sts:AssumeRole",
             resource="*",
-            context=self._context(principal) | self._tags_of(principal.key) | dict(context),
+            context=self._context(principal) | self._recorded(principal.key) | dict(context),
         )
         decision = policy.evaluate([trusting], request)
         direct = replace(
@@ -239,16 +239,20 @@ class Access:
 
     def _looked_up(self, key: AccessKey, policies: Sequence[Policy]) -> dict[str, str]:
         """What has to be looked up, and is where a policy asks for it."""
-        return self._tags_of(key) if any(_asks_for_tags(each.text) for each in policies) else {}
+        return self._recorded(key) if any(_asks_for_records(each.text) for each in policies) else {}
 
-    def _tags_of(self, key: AccessKey) -> dict[str, str]:
+    def _recorded(self, key: AccessKey) -> dict[str, str]:
+        """The id and the tags of a user or role."""
         found: User | Role | None = None
         if key.kind == records.ROLE:
             found = self._store.roles.get(key.account, key.name)
         elif key.kind == records.USER:
             found = self._store.users.get(key.account, key.name)
-        tags = found.tags if found else {}
-        return {f"aws:PrincipalTag/{name}": value for name, value in tags.items()}
+        if found is None:
+            return {"aws:userid": key.account} if key.kind == records.OWNER else {}
+        own_id = found.id if key.kind == records.USER else f"{found.id}:{key.session}"
+        tags = {f"aws:PrincipalTag/{name}": value for name, value in found.tags.items()}
+        return {**tags, "aws:userid": own_id}
 
     def _context(self, principal: Principal) -> dict[str, str | Sequence[str]]:
         key, now = principal.key, self._clock.time()
@@ -256,7 +260,6 @@ class Access:
             "aws:PrincipalArn": principal.arn,
             "aws:PrincipalAccount": key.account,
             "aws:PrincipalType": "User" if key.kind == records.USER else "AssumedRole",
-            "aws:userid": f"{key.name}:{key.session}" if key.session else key.name,
             "aws:CurrentTime": _iso(now),
             "aws:EpochTime": str(int(now)),
             "aws:SecureTransport": "true",
@@ -409,8 +412,9 @@ def _is_barred(key: AccessKey, action: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _asks_for_tags(text: str) -> bool:
-    return "aws:principaltag/" in text.lower()
+def _asks_for_records(text: str) -> bool:
+    lowered = text.lower()
+    return "aws:principaltag/" in lowered or "aws:userid" in lowered
 
 
 def _trusting(role: Role) -> Policy:

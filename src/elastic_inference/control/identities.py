@@ -273,9 +273,6 @@ class Identities:
     def policy(self, account: str, name: str) -> PolicyRecord:
         return self.policies.policy(account, name)
 
-    def profile(self, account: str, name: str) -> InstanceProfile:
-        return _there(self._store.profiles.get(account, name), "instance profile", name)
-
     def key(self, account: str, key_id: str) -> AccessKey:
         key = self._store.keys.get(key_id)
         return _there(key if key and key.account == account else None, "access key", key_id)
@@ -300,7 +297,6 @@ class Identities:
 _LISTS: Mapping[str, str] = {
     "user": "ei access user list",
     "role": "ei access role list",
-    "instance profile": "aws iam list-instance-profiles",
     "access key": "ei access key list",
 }
 
