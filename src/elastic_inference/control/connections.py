@@ -92,9 +92,10 @@ class Connections:
                 f"A token may be valid for up to {longest:.0f} s, not {lifetime:.0f} s.",
                 next_step="Ask for less, or raise EI_MAX_TOKEN_LIFETIME where ei up runs.",
             )
-        self._check(principal, accelerator, context or {}, _Single(self._store, self._access))
         expires = self._clock.time() + (lifetime or self._settings.token_lifetime)
+        # What takes rights away is a transaction too: it comes before the check, or finds the right.
         with self._store.transaction(durable=False):
+            self._check(principal, accelerator, context or {}, _Single(self._store, self._access))
             self._use(nonce)
             right = self._right(principal, accelerator, expires, context or {})
         claims = tokens.Claims(
