@@ -93,7 +93,7 @@ class Connections:
                 next_step="Ask for less, or raise EI_MAX_TOKEN_LIFETIME where ei up runs.",
             )
         expires = self._clock.time() + (lifetime or self._settings.token_lifetime)
-        # What takes rights away is a transaction too: it comes before the check, or finds the right.
+        # What takes rights away is a transaction too: it comes before this, or finds the right.
         with self._store.transaction(durable=False):
             self._check(principal, accelerator, context or {}, _Single(self._store, self._access))
             self._use(nonce)
