@@ -283,3 +283,23 @@ def test_an_instance_of_a_template_needs_what_any_needs(aws: Aws) -> None:
         ec2.run_instances(MinCount=1, MaxCount=1, LaunchTemplate=bare)
     with refused("InvalidParameterValue"):
         ec2.run_instances(**request(), LaunchTemplate=bare | {"Version": "newest"})
+
+
+def test_what_a_template_names_must_be_allowed_too(aws: Aws) -> None:
+    template = create(aws)
+    of = f"arn:aws:ec2:{aws.region}:{aws.account}"
+    known = f"{of}:launch-template/{template['LaunchTemplateId']}"
+    used = [f"{of}:instance/*", known]
+    here = f"arn:aws:ec2:{aws.region}::image/{image()}"
+    for allowed, name in ((used, "ann"), ([*used, here], "ben")):
+        key = aws.user(name, {"Effect": "Allow", "Action": "ec2:RunInstances", "Resource": allowed})
+        ec2 = aws.client("ec2", key=key)
+        wanted = {"LaunchTemplateName": "reader"}
+        if name == "ann":
+            with refused("UnauthorizedOperation", status=403):
+                ec2.run_instances(MinCount=1, MaxCount=1, LaunchTemplate=wanted)
+        else:
+            (instance,) = ec2.run_instances(MinCount=1, MaxCount=1, LaunchTemplate=wanted)[
+                "Instances"
+            ]
+            settle(aws, instance["InstanceId"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from elastic_inference.aws import ec2_images, ec2_launch_data
@@ -13,7 +14,10 @@ from elastic_inference.aws.ec2_instance_documents import (
     state_reason,
 )
 from elastic_inference.aws.ec2_launch import launch
+from elastic_inference.aws.ec2_lookup import Lookup
 from elastic_inference.aws.ec2_owned import owned
+from elastic_inference.aws.ec2_template_data import find_template
+from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.filters import Reader, select
 from elastic_inference.aws.pages import page
 from elastic_inference.aws.times import iso
@@ -27,6 +31,7 @@ class Instances:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
+        self._lookup = Lookup(plane)
         self.operations: Operations = {
             "RunInstances": operation(
                 self._run,
@@ -65,21 +70,26 @@ class Instances:
         return InstanceDocuments(self._plane, call.account, call.caller.host)
 
     def _needed(self, call: Call) -> Sequence[str]:
+        """The things that a launch uses; who asks has put in what the template says."""
         region, account, given = self._plane.settings.region, call.account, call.input
-        found = [names.instance_arn(region, account, "*")]
-        if image := given.get("ImageId"):
-            found.append(ec2_images.image_arn(region, image))
-        named = [("key-pair", [given["KeyName"]] if "KeyName" in given else [])]
+        named: list[tuple[str, Sequence[str]]] = []
+        if spec := given.get("LaunchTemplate"):
+            # One that is not there is refused after this, to who may launch at all.
+            with contextlib.suppress(AwsError):
+                template = find_template(self._plane, account, spec)
+                named = [("launch-template", [template.id])]
+        named.append(("key-pair", [given["KeyName"]] if "KeyName" in given else []))
         subnets = [given["SubnetId"]] if "SubnetId" in given else []
         groups = list(given.get("SecurityGroupIds", ()))
         for each in given.get("NetworkInterfaces", ()):
             subnets += [each["SubnetId"]] if "SubnetId" in each else []
             groups += each.get("Groups", ())
         named += [("subnet", subnets), ("security-group", groups)]
-        return found + [
-            f"arn:{names.PARTITION}:ec2:{region}:{account}:{kind}/{each}"
-            for kind, ids in named
-            for each in ids
+        image = given.get("ImageId")
+        return [
+            names.instance_arn(region, account, "*"),
+            *([ec2_images.image_arn(region, image)] if image else []),
+            *(self._lookup.arn(account, kind, each) for kind, ids in named for each in ids),
         ]
 
 
