@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from elastic_inference.control import records
 from tests.aws.conftest import Aws
-from tests.aws.launching import client, one, run, settle
+from tests.aws.launching import client, one, request, run, settle
 from tests.aws.refusals import refused
 from tests.aws.shapes import assert_shape_like_moto
 
@@ -59,6 +60,34 @@ def test_stop_and_start_with_an_accelerator(aws: Aws) -> None:
     ]
     ec2.reboot_instances(InstanceIds=[name])
     assert one(aws, name)["State"]["Name"] == "running"
+
+
+def test_one_that_is_ended_while_it_starts_is_gone(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    start = aws.plane.fleet.start
+
+    def slowly(*order: Any) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        start(*order)
+
+    monkeypatch.setattr(aws.plane.fleet, "start", slowly)
+    ec2 = client(aws)
+    (instance,) = ec2.run_instances(
+        **request(ElasticInferenceAccelerators=[{"Type": "eia1.medium"}])
+    )["Instances"]
+    name = instance["InstanceId"]
+    assert begun.wait(60)
+    assert states(ec2.terminate_instances(InstanceIds=[name])["TerminatingInstances"]) == [
+        ("pending", "shutting-down")
+    ]
+    go_on.set()
+    settle(aws, name)
+    assert one(aws, name)["State"]["Name"] == "terminated"
+    assert aws.plane.store.accelerators.where() == []
+    assert aws.plane.store.usage.where() == []
 
 
 def test_several_are_ended_together_and_again(aws: Aws) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,33 @@ def test_a_token_means_the_same_instances(aws: Aws) -> None:
     with refused("InvalidParameterValue"):
         ec2.run_instances(**request(ClientToken="t" * 65))
     assert len(aws.plane.store.instances.where()) == 2
+
+
+def test_two_calls_with_one_token_make_one_instance(aws: Aws) -> None:
+    wanted, ec2 = request(ClientToken="once"), client(aws)
+    with ThreadPoolExecutor(2) as both:
+        answers = list(both.map(lambda _: ec2.run_instances(**wanted), range(2)))
+    first, second = (each["Instances"][0]["InstanceId"] for each in answers)
+    assert first == second
+    assert len(aws.plane.store.instances.where()) == 1
+    settle(aws, first)
+
+
+def test_user_data_runs_at_the_first_start(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute, scripts = aws.plane.compute, list[str]()
+    assert compute is not None
+    script = "#!/bin/sh\necho hello\n"
+    if not compute.isolated:
+        with refused("UnsupportedOperation", "runs no user data"):
+            client(aws).run_instances(**request(UserData=script))
+    monkeypatch.setattr(type(compute), "isolated", True)
+    monkeypatch.setattr(compute, "first_boot", lambda _, text: scripts.append(text))
+    (name,) = run(aws, UserData=script)
+    client(aws).stop_instances(InstanceIds=[name])
+    settle(aws, name)
+    client(aws).start_instances(InstanceIds=[name])
+    settle(aws, name)
+    assert scripts == [script]
 
 
 def test_what_is_pending_when_the_pool_ends_starts_with_the_next(start_aws: StartAws) -> None:
