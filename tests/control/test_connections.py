@@ -231,7 +231,7 @@ class TestWithdrawn:
                 detach.join(2.0)
             return look(of)
 
-        pool.plane.network.obstacles = look_slowly  # type: ignore[method-assign]  # to be slow
+        pool.plane.network.obstacles = look_slowly  # type: ignore[method-assign, assignment]  # to be slow
         token = instance.call("Connect", {"acceleratorId": accelerator})["token"]
         detach.join()
         assert refuses(pool, accelerator, token)
