@@ -52,7 +52,8 @@ _GLUONCV = (
     ("mobilenetv3_small", (1, 3, 64, 64), 1.0, True),
     ("xception", (1, 3, 128, 128), 1.0, False),
 )
-# A detector's outputs are classes, scores, boxes, masks.
+_DETECTORS = ("ssd", "yolo", "center_net", "faster_rcnn", "mask_rcnn")
+# Their outputs are classes, scores, boxes, and perhaps masks.
 _SCORES = 1
 _SEGMENTS = ("fcn", "psp", "deeplab", "danet")
 
@@ -75,7 +76,7 @@ def gluoncv_models(wanted: Callable[[str], bool]) -> Iterator[Model]:
             # The fixtures have drawn weights only; anchors that are drawn are hardly boxes.
             yield Model(
                 name, symbol, {"data": Draw(shape, "unit")}, gain, small,
-                {} if small else constants, _SCORES if name.startswith("mask_rcnn") else None,
+                {} if small else constants, _SCORES if name.startswith(_DETECTORS) else None,
             )  # fmt: skip
 
 

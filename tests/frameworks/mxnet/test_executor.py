@@ -351,3 +351,18 @@ def test_weights_are_read_where_they_lie(context: Any, tmp_path: Path, where: st
     bound = net.bind(context, arguments)
     expected = weights["fc_weight"].sum(1) @ weights["last_weight"].T
     np.testing.assert_allclose(bound.forward()[0].asnumpy()[0], expected, rtol=1e-5)
+
+
+def test_detection_is_the_same_everywhere(context: Any) -> None:
+    """Of two boxes that overlap the better stays; of another class both do."""
+    scores = mx.nd.array([[[0.1, 0.1, 0.2, 0.9], [0.9, 0.6, 0.1, 0.0], [0.0, 0.3, 0.7, 0.1]]])
+    anchors = mx.nd.array([[[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.25], [0, 0, 0.5, 0.5], [0, 0, 1, 1]]])
+    names = ("scores", "places", "anchors")
+    net = mx.sym.contrib.MultiBoxDetection(
+        *(mx.sym.var(name) for name in names), threshold=0.5, nms_threshold=0.5
+    )
+    given = dict(zip(names, (scores, mx.nd.zeros((1, 16)), anchors), strict=True))
+    found = net.bind(context, given).forward()[0].asnumpy()[0]
+    assert found[:, 0].tolist() == [0, 1, -1, -1]
+    np.testing.assert_allclose(found[:3, 1], [0.9, 0.7, 0.6])
+    assert found[3].tolist() == [-1] * 6

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from elastic_inference.frameworks.mxnet import detecting
 from elastic_inference.frameworks.mxnet.attributes import (
     boolean,
     choice,
@@ -127,7 +128,9 @@ enter(
         ),
         _detection_shapes,
         aliases=("_npx_multibox_detection",),
+        onnx=detecting.multi_box_detection,
         numpy=_multi_box_detection,
+        here=detecting.detection_runs_here,
     )
 )
 
@@ -200,7 +203,9 @@ enter(
         aliases=("_contrib_box_non_maximum_suppression",),
         outputs=lambda _: 2,
         shown=lambda _: 1,
+        onnx=detecting.box_nms,
         numpy=_box_nms,
+        here=detecting.runs_here,
     )
 )
 

@@ -16,7 +16,7 @@ from elastic_inference.frameworks.mxnet import attributes as reading
 from elastic_inference.frameworks.mxnet.attributes import Attributes, Declaration
 from elastic_inference.frameworks.mxnet.errors import MXNetError, mxnet_error
 from elastic_inference.frameworks.mxnet.graph import Node
-from elastic_inference.frameworks.mxnet.rules import Shapes, Types, same_dtype
+from elastic_inference.frameworks.mxnet.rules import Shape, Shapes, Types, same_dtype
 from elastic_inference.protocol.tensors import Array
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Operator:
         onnx: writes the operator as ONNX, or None where the instance must run it.
         numpy: computes the operator on the instance: takes the attributes, and an array for
             each input; or None.
+        here: tells from attributes, and from shapes and dtypes of the inputs, whether the
+            instance must run what has both; or None where it need not.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Operator:
     names: tuple[str, ...] = ()
     onnx: OnnxFunction | None = None
     numpy: NumpyFunction | None = None
+    here: Callable[[Attributes, Sequence[Shape], Sequence[Any]], bool] | None = None
 
     def input_names(self, values: Attributes, count: int | None = None) -> tuple[str, ...]:
         """Names of the inputs; `count` of them where the operator is variadic."""

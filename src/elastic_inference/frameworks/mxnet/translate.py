@@ -192,13 +192,21 @@ class _Translator:
             found = table.of_node(node)
             if found.onnx is None and found.numpy is None:
                 raise table.unsupported(node, "it has no translation")
-            place = _ACCELERATOR if found.onnx is not None else _INSTANCE
-            stage = place
+            place = stage = self._place(node, found)
             for source, _ in node.inputs:
                 before = stages.get(source, place)
                 stage = max(stage, before if before % 2 == place else before + 1)
             stages[node] = stage
         return stages
+
+    def _place(self, node: Node, found: table.Operator) -> int:
+        if found.onnx is None:
+            return _INSTANCE
+        if found.here is None:
+            return _ACCELERATOR
+        known = [self._known(entry, node) for entry in node.inputs]
+        shapes, dtypes = [shape for shape, _ in known], [kind for _, kind in known]
+        return _INSTANCE if found.here(table.parsed(node), shapes, dtypes) else _ACCELERATOR
 
     def _part(self, place: int, nodes: list[Node]) -> _Onnx | _Numpy:
         part = _Onnx(self._names) if place == _ACCELERATOR else _Numpy(self._names)

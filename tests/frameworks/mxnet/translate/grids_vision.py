@@ -120,6 +120,18 @@ def _boxes() -> Iterator[Case]:
         "_contrib_box_nms", given, overlap_thresh=0.3, in_format=["corner", "center"],
         out_format=["corner", "center"],
     )  # fmt: skip
+    coarse = np.concatenate([np.round(rows[..., :1]), np.round(rows[..., 1:] * 8) / 8], -1)
+    yield from grid(
+        "_contrib_box_nms", Draw(coarse.shape, "values", values=coarse),
+        overlap_thresh=[0, 0.25, 0.5, 1], topk=[-1, 12], id_index=[-1, 0], force_suppress=[0, 1],
+    )  # fmt: skip
+    anchors = Draw((1, 25, 4), "values", values=coarse[:1, :, 2:])
+    scores = np.round(np.random.RandomState(6).uniform(0, 1, (2, 4, 25)) * 8) / 8
+    yield from grid(
+        "_contrib_MultiBoxDetection", Draw(scores.shape, "values", values=scores),
+        Draw((2, 100), "values", values=np.zeros((2, 100))), anchors,
+        nms_threshold=[0.25, 0.5, 1], force_suppress=[0, 1], nms_topk=[-1, 10],
+    )  # fmt: skip
     yield from grid(
         "_contrib_box_iou", Draw((3, 4), "boxes"), Draw((2, 5, 4), "boxes"),
         format=["corner", "center"],

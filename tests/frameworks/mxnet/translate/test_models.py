@@ -72,13 +72,26 @@ def test_an_accelerator_accepts_the_files(tmp_path: Path) -> None:
             assert not found.unranked
 
 
-def test_detection_ends_on_the_instance() -> None:
+def test_detection_is_one_model() -> None:
     _, translation = translated("ssd")
-    first, last = translation.segments
-    assert isinstance(first, OnnxSegment)
-    assert first.operators["Convolution"] == 10
-    assert isinstance(last, NumpySegment)
-    assert [step.operator for step in last.steps] == ["_contrib_MultiBoxDetection"]
+    (segment,) = translation.segments
+    assert isinstance(segment, OnnxSegment)
+    assert segment.operators["Convolution"] == 10
+    assert segment.operators["_contrib_MultiBoxDetection"] == 1
+
+
+def test_proposals_come_from_the_instance() -> None:
+    graph = symbol_json.loads(_PROPOSALS.symbol()).graph
+    inputs = {name: (each.shape, each.dtype) for name, each in _PROPOSALS.arrays().items()}
+    (segment,) = translate(graph, {}, inputs).segments
+    assert isinstance(segment, NumpySegment)
+    assert [step.operator for step in segment.steps] == ["_contrib_Proposal"]
+
+
+_PROPOSALS = Case(
+    "_contrib_Proposal",
+    (Draw((1, 24, 6, 8), "positive"), Draw((1, 48, 6, 8), "unit"), Draw((1, 3), "positive")),
+)
 
 
 def test_weights_of_a_file_stay_in_it(tmp_path: Path) -> None:
