@@ -58,8 +58,15 @@ def authorization(service: str) -> str:
 def read(protocol: str, shape: Any, answer: HttpAnswer) -> dict[str, Any]:
     """What botocore makes of an answer."""
     headers = {name.lower(): value for name, value in answer.headers}
+    return read_reply(protocol, shape, answer.status, headers, answer.body)
+
+
+def read_reply(
+    protocol: str, shape: Any, status: int, headers: Mapping[str, str], body: bytes
+) -> dict[str, Any]:
+    """The same; names of headers are in lower case."""
     found: dict[str, Any] = create_parser(protocol).parse(
-        {"status_code": answer.status, "headers": headers, "body": answer.body}, shape
+        {"status_code": status, "headers": headers, "body": body}, shape
     )
     return found
 

@@ -11,7 +11,7 @@ from elastic_inference.aws.authorization import Authorization
 from elastic_inference.aws.call import Call, Operations
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.models import SERVICES, service_model
-from elastic_inference.aws.protocol import Parsed, WireProtocol, new_request_id, no_operation
+from elastic_inference.aws.protocol import Parsed, WireProtocol, new_request_id, not_offered
 from elastic_inference.control.access import Principal
 from elastic_inference.control.caller import Caller
 from elastic_inference.control.front import HttpAnswer, HttpRequest
@@ -67,7 +67,7 @@ class Gateway:
         parsed = protocol.parse(service, model, plain)
         operation = self.operations[service].get(parsed.operation.name)
         if operation is None:
-            raise no_operation(service, parsed.operation.name)
+            raise not_offered(service, parsed.operation.name)
         validation.check(service, parsed.operation.input_shape, parsed.input)
         given = {key: value for key, value in parsed.input.items() if key != "DryRun"}
         caller = Caller.of(principal, request.own, request.peer, "")

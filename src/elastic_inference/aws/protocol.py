@@ -13,6 +13,9 @@ from botocore.model import OperationModel, ServiceModel
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.control.front import HttpAnswer, HttpRequest
 
+# Alarms and dashboards are parts of CloudWatch that a pool lacks, and no misspelt names.
+_NOT_OFFERED = {"monitoring": "UnsupportedOperation"}
+
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
@@ -54,9 +57,14 @@ def new_request_id() -> str:
     return str(uuid.uuid4())
 
 
-def no_operation(service: str, name: str) -> AwsError:
-    """There is none of that name, in AWS's model or here."""
-    return AwsError("InvalidAction", f"There is no operation {name[:64]!r} of {service} here.")
+def no_operation(service: str, name: str, code: str = "InvalidAction") -> AwsError:
+    """There is none of that name."""
+    return AwsError(code, f"There is no operation {name[:64]!r} of {service} here.")
+
+
+def not_offered(service: str, name: str) -> AwsError:
+    """AWS has an operation of that name, and a pool has none."""
+    return no_operation(service, name, _NOT_OFFERED.get(service, "InvalidAction"))
 
 
 def operation_of(service: str, model: ServiceModel, name: str) -> OperationModel:
