@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.parsers import create_parser
 
+from elastic_inference.aws.models import service_model
 from elastic_inference.control import metric_chunks
 from elastic_inference.control.accelerator_metrics import NAMESPACE
 from elastic_inference.control.metric_recorder import Recorder
 from elastic_inference.control.metric_values import Datum, Metric, Point
 from elastic_inference.control.records import MetricSeries
 from elastic_inference.control.samples import LENGTH, Chunk, Sample
+from tests.aws import raw
 from tests.aws.conftest import Aws, StartAws
 from tests.aws.shapes import Clients, assert_shape_like_moto
 
@@ -439,6 +442,15 @@ class TestAccess:
         assert code(reader.put_metric_data, Namespace="M", MetricData=data) == "AccessDenied"
         assert reader.list_metrics()["Metrics"] == []
 
+    def test_blanks_around_a_namespace_get_nobody_past_a_policy(self, aws: Aws) -> None:
+        mine = {"StringEquals": {"cloudwatch:namespace": "Mine"}}
+        allow = {"Effect": "Allow", "Action": "cloudwatch:*", "Resource": "*"}
+        key = aws.user("other", allow, {**allow, "Effect": "Deny", "Condition": mine})
+        put, data = aws.client("cloudwatch", key).put_metric_data, [{"MetricName": "A", "Value": 1}]
+        put(Namespace="Other", MetricData=data)
+        for namespace in ("Mine", " Mine", "Mine\t"):
+            assert code(put, Namespace=namespace, MetricData=data) == "AccessDenied"
+
     @pytest.mark.parametrize("name", ["put_metric_alarm", "describe_alarms", "list_dashboards"])
     def test_what_is_not_there_says_so(self, cloudwatch: Any, name: str) -> None:
         given: dict[str, dict[str, Any]] = {
@@ -449,6 +461,31 @@ class TestAccess:
         }  # fmt: skip
         found = code(getattr(cloudwatch, name), **given.get(name, {}))
         assert found == "UnsupportedOperation"
+
+
+@pytest.mark.parametrize("protocol", ["smithy-rpc-v2-cbor", "json", "query"])
+def test_every_protocol_of_new_and_old_clients(aws: Aws, protocol: str) -> None:
+    def ask(operation: str, **given: Any) -> Any:
+        reply = raw.call(aws, "monitoring", protocol, operation, given).send(aws)
+        shape = service_model("monitoring").operation_model(operation).output_shape
+        found = {"status_code": reply.status, "headers": reply.headers, "body": reply.body}
+        assert reply.status == 200, reply.body
+        return create_parser(protocol).parse(found, shape)
+
+    at = now().replace(second=0) - FIVE
+    window = {"StartTime": at, "EndTime": at + FIVE}
+    data = [{"MetricName": "Calls", "Values": [0.1, 2.5], "Timestamp": at, "Unit": "Count"}]
+    ask("PutMetricData", Namespace="Mine", MetricData=data)
+    (listed,) = ask("ListMetrics", Namespace=" Mine ")["Metrics"]
+    assert (listed["Namespace"], listed["MetricName"]) == ("Mine", "Calls")
+    asked = {**window, "Namespace": "Mine", "MetricName": "Calls", "Period": 60}
+    (point,) = ask("GetMetricStatistics", **asked, Statistics=["Sum", "Maximum"])["Datapoints"]
+    assert point == {"Timestamp": at, "Unit": "Count", "Sum": 2.6, "Maximum": 2.5}
+    queries = [query("a", "Mine", "Calls", "Average")]
+    (result,) = ask("GetMetricData", **window, MetricDataQueries=queries)["MetricDataResults"]
+    assert (result["Timestamps"], result["Values"]) == ([at], [1.3])
+    refused = raw.call(aws, "monitoring", protocol, "ListMetrics", {"NextToken": "x"}).send(aws)
+    assert (refused.status, refused.error(protocol)) == (400, "InvalidParameterValue")
 
 
 def test_answers_have_motos_shape(aws: Aws) -> None:

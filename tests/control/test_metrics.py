@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import queue
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +27,7 @@ from elastic_inference.control.accelerator_metrics import (
 from elastic_inference.control.access import Access
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.defaults import furnish
+from elastic_inference.control.metric_recorder import Recorder
 from elastic_inference.control.metric_values import (
     KEPT,
     MOST,
@@ -41,6 +46,8 @@ from elastic_inference.control.store import Store
 from elastic_inference.errors import LimitExceededError, UnavailableError
 from elastic_inference.fleet.base import Health, Status
 from elastic_inference.settings import PoolSettings
+from tests.control.conftest import StartPool
+from tests.pools import PATIENCE, accelerator_pids
 
 # The beginning of a chunk, and of an hour.
 BEGIN = samples.LENGTH * 118_000
@@ -66,8 +73,13 @@ class Fleet:
 
     def __init__(self) -> None:
         self.known: dict[str, Status] = {}
+        self.asked = threading.Event()
+
+    def watch(self, _: object) -> None:
+        pass
 
     def status(self, accelerator_id: str) -> Status:
+        self.asked.set()
         return self.known.get(accelerator_id, Status(Health.UNKNOWN, 0))
 
 
@@ -172,7 +184,7 @@ class TestPacking:
         points = [Point(BEGIN + each % 2, 1.0, each, each, each) for each in range(MOST + 2)]
         (first, second) = unpack(BEGIN, pack(BEGIN, points))
         assert first == Point(BEGIN, MOST / 2 + 1, sum(range(0, MOST + 2, 2)), 0, MOST)
-        assert (second.at, second.count, second.maximum) == (BEGIN + 1, MOST / 2 + 1, MOST + 1)
+        assert (second.at, second.weight, second.maximum) == (BEGIN + 1, MOST / 2 + 1, MOST + 1)
 
 
 class TestRecording:
@@ -259,6 +271,17 @@ class TestRecording:
         world.add("eia-3", "i-2")
         world.store.set_instance("i-2", state=records.STOPPING)
         assert world.record() == 1
+
+    def test_its_thread_writes_when_a_minute_ends(self, world: World) -> None:
+        world.add("eia-1", "i-1")
+        asked = threading.Event()
+        world.fleet.asked = asked
+        recorder = world.metrics.recorder
+        world.clock.passes(MINUTE - 0.01)
+        recorder.start()
+        assert asked.wait(60.0)
+        recorder.close()
+        assert world.values(HEALTH) == [0]
 
     def test_a_minute_is_written_once(self, world: World) -> None:
         world.add("eia-1", "i-1")
@@ -442,3 +465,31 @@ class TestPutting:
         with pytest.raises(LimitExceededError):
             world.metrics.put(ACCOUNT, data)
         assert world.metrics.metrics(ACCOUNT) == []
+
+
+class TestPools:
+    def test_what_was_killed_is_recorded_as_ill_though_it_is_well_again(
+        self, start_pool: StartPool, short_path: Path
+    ) -> None:
+        plane = start_pool(outlive=True).plane
+        plane.metrics.recorder.close()
+        recorder = Recorder(plane.store, plane.fleet, plane.network, plane.clock)
+        _, (accelerator,), _ = plane.run_instance(["eia1.medium"])
+        changes: queue.Queue[Status] = queue.Queue()
+        plane.fleet.watch(recorder.heard)
+        plane.fleet.watch(lambda _, status: changes.put(status))
+        os.kill(accelerator_pids(short_path / "state")[accelerator.id], signal.SIGKILL)
+        gone, back = changes.get(timeout=PATIENCE), changes.get(timeout=PATIENCE)
+        assert (gone.health, gone.reachable) == (Health.IMPAIRED, False)
+        assert (back.health, back.reachable) == (Health.OK, True)
+        assert recorder.record() == 1
+        now = plane.clock.time()
+        for name in (HEALTH, CONNECTIVITY):
+            metric = Metric.of(NAMESPACE, name, {ACCELERATOR: accelerator.id})
+            (found,) = plane.metrics.statistics(ACCOUNT, metric, now - 300, now, period=600)
+            assert (found.count, found.maximum) == (1, 1)
+
+    def test_the_pool_of_one_command_records_nothing(self, start_pool: StartPool) -> None:
+        plane = start_pool().plane
+        assert "metrics" not in vars(plane)
+        assert "metrics" not in {each.name for each in threading.enumerate()}

@@ -59,6 +59,8 @@ class _Resident:
         self.stopping = False
         self.health = UNKNOWN
         self.reason = ""
+        self.reachable = True
+        self.memory_used: int | None = None
         self.restarts = self.failures = 0
         self.up_since = 0.0
         self.asked = threading.Semaphore(0)
@@ -164,6 +166,7 @@ def test_a_failing_inference_makes_it_impaired_then_it_is_started_again(ward: Wa
     ward.patient.says = ILL
     why = "its inference check failed: The engine computes wrongly: 1"
     assert ward.next() == (IMPAIRED, why)
+    assert ward.patient.reachable
     assert ward.started() == "start"
     assert ward.patient.reason == why
     ward.patient.says = WELL
@@ -227,8 +230,10 @@ def test_one_that_answers_nothing_is_impaired(ward: Ward) -> None:
     assert ward.next()[0] is OK
     ward.patient.says = b""
     assert ward.next() == (IMPAIRED, "it does not answer")
-    ward.patient.says = WELL
+    assert (ward.patient.reachable, ward.patient.memory_used) == (False, None)
+    ward.patient.says = WELL | {"memoryUsed": 5 << 20}
     assert ward.next() == (OK, "")
+    assert (ward.patient.reachable, ward.patient.memory_used) == (True, 5 << 20)
 
 
 def test_one_that_comes_and_goes_is_shown_well_only_when_it_stays_so(ward: Ward) -> None:

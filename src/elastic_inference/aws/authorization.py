@@ -75,7 +75,8 @@ class Authorization:
 
     def _of_call(self, service: str, call: Call) -> dict[str, str]:
         context = {
-            key: str(call.input[name])
+            # Blanks around a namespace do not make it another one.
+            key: str(call.input[name]).strip()
             for key, name in _PARAMETERS.get(service, {}).items()
             if name in call.input
         }

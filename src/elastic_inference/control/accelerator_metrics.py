@@ -40,18 +40,27 @@ class AcceleratorMetrics:
             yield own, self._points(account, metric.name, dimensions, since, until)
 
     def metrics(
-        self, account: str, dimensions: Sequence[tuple[str, str | None]], since: float
+        self,
+        account: str,
+        name: str | None,
+        dimensions: Sequence[tuple[str, str | None]],
+        since: float,
     ) -> Iterator[Metric]:
         """The metrics with values since a Unix time, and maybe some with other dimensions."""
-        wanted = {name: value for name, value in dimensions if value is not None}
+        wanted = {each: value for each, value in dimensions if value is not None}
         series = self._series(account, wanted, since)
         seen = {id_: row.seen_at for id_, row in series.items()}
-        for id_ in metric_chunks.recent(self._store, seen, since, LENGTH, _last):
-            instance = {INSTANCE: series[id_].instance}
-            accelerator = {ACCELERATOR: id_}
-            for name in UNITS:
-                for each in (accelerator, instance, accelerator | instance):
-                    yield Metric.of(NAMESPACE, name, each)
+        recent = metric_chunks.recent(self._store, seen, since, LENGTH, _last)
+        combined: list[tuple[tuple[str, str], ...]] = []
+        for id_ in sorted(recent):
+            accelerator, instance = (ACCELERATOR, id_), (INSTANCE, series[id_].instance)
+            combined += [(accelerator,), (accelerator, instance)]
+        combined += [
+            ((INSTANCE, each),) for each in sorted({series[id_].instance for id_ in recent})
+        ]
+        for each in sorted(UNITS if name is None else {name} & UNITS.keys()):
+            for these in combined:
+                yield Metric(NAMESPACE, each, these)
 
     def _points(
         self, account: str, name: str, dimensions: Mapping[str, str], since: float, until: float

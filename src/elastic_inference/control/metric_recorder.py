@@ -25,14 +25,14 @@ from elastic_inference.fleet.base import Fleet, Health, Status
 _log = logging.getLogger(__name__)
 _accelerators, _instances = schema.accelerators.c, schema.instances.c
 _series = schema.metric_series.c
-_RECORDED = (
-    select(
-        _accelerators.id, _accelerators.account, _accelerators.instance_id,
-        _instances.subnet_id, _instances.group_ids, _instances.private_ip,
-    )
-    .join(schema.instances, _accelerators.instance_id == _instances.id)
-    .where(_accelerators.state == records.ASSOCIATED, _instances.state == records.RUNNING)
-)  # fmt: skip
+_RUNNING = select(
+    _instances.id, _instances.subnet_id, _instances.group_ids, _instances.private_ip
+).where(_instances.state == records.RUNNING)
+_ASSOCIATED = select(
+    _accelerators.id, _accelerators.account, _accelerators.instance_id
+).where(_accelerators.state == records.ASSOCIATED)  # fmt: skip
+# Between two transactions, for others to have theirs.
+_PAUSE = 0.002
 
 
 class Recorder:
@@ -87,12 +87,16 @@ class Recorder:
         began_at = minute * MINUTE // LENGTH * LENGTH
         if began_at != self._began_at:
             self._open(began_at)
-        rows = self._store.rows(_RECORDED)
+        cut_off = {row.id: self._is_cut_off(row) for row in self._store.rows(_RUNNING)}
+        rows = [row for row in self._store.rows(_ASSOCIATED) if row.instance_id in cut_off]
         with self._lock:
             failed, self._failed = self._failed, set()
             unreachable, self._unreachable = self._unreachable, set()
+        unreachable.update(row.id for row in rows if cut_off[row.instance_id])
         written = 0
         for batch in metric_chunks.batches(rows):
+            if written:
+                self._closed.wait(_PAUSE)
             samples = {}
             for row in batch:
                 status = self._fleet.status(row.id)
@@ -101,7 +105,7 @@ class Recorder:
                     samples[row.id] = Sample(
                         minute,
                         status.health is not Health.OK or row.id in failed,
-                        not status.reachable or row.id in unreachable or self._is_cut_off(row),
+                        not status.reachable or row.id in unreachable,
                         status.memory_used,
                     )
             self._write(samples, {row.id: row for row in batch})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 NO_UNIT = "None"
 _SIZES = ("Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes")
@@ -23,8 +24,7 @@ MOST = 2000
 _POINT = struct.Struct("<Hdddd")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Metric:
+class Metric(NamedTuple):
     """A metric; its dimensions in the order of their names."""
 
     namespace: str
@@ -36,12 +36,11 @@ class Metric:
         return cls(namespace, name, tuple(sorted(dimensions.items())))
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """Values of one moment, a Unix time: how many, their sum, the least and the greatest."""
 
     at: int
-    count: float
+    weight: float
     total: float
     minimum: float
     maximum: float
@@ -80,14 +79,14 @@ class Statistics:
         return self.total / self.count if self.count else 0.0
 
     def add(self, point: Point) -> None:
-        self.count += point.count
+        self.count += point.weight
         self.total += point.total
         self.minimum = min(self.minimum, point.minimum)
         self.maximum = max(self.maximum, point.maximum)
         if point.minimum != point.maximum:
             self.points = None
         elif self.points is not None:
-            self.points[point.minimum] = self.points.get(point.minimum, 0.0) + point.count
+            self.points[point.minimum] = self.points.get(point.minimum, 0.0) + point.weight
 
     def percentile(self, percent: float) -> float | None:
         """The value that so many percent are not above; None where nobody knows any more."""
@@ -107,7 +106,7 @@ def pack(began_at: int, points: Sequence[Point]) -> bytes:
     if len(points) > MOST:
         points = _merged(points)
     return b"".join(
-        _POINT.pack(each.at - began_at, each.count, each.total, each.minimum, each.maximum)
+        _POINT.pack(each.at - began_at, each.weight, each.total, each.minimum, each.maximum)
         for each in points
     )
 
@@ -136,7 +135,7 @@ def _merged(points: Sequence[Point]) -> list[Point]:
         known = found.get(each.at)
         found[each.at] = each if known is None else Point(
             each.at,
-            known.count + each.count,
+            known.weight + each.weight,
             known.total + each.total,
             min(known.minimum, each.minimum),
             max(known.maximum, each.maximum),

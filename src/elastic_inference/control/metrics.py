@@ -79,16 +79,13 @@ class Metrics:
         since = oldest if since is None else max(since, oldest)
         found: list[Metric] = []
         if namespace in (None, NAMESPACE):
-            found += self._accelerators.metrics(account, dimensions, since)
+            found += self._accelerators.metrics(account, name, dimensions, since)
         if namespace != NAMESPACE:
-            found += self._users.metrics(account, namespace, name, since)
-        return sorted(
-            {
-                each
-                for each in found
-                if name in (None, each.name) and _has(each.dimensions, dimensions)
-            }
-        )
+            # One for all the units that it has.
+            found += set(self._users.metrics(account, namespace, name, since))
+        if dimensions:
+            found = [each for each in found if _has(each.dimensions, dimensions)]
+        return sorted(found)
 
     def put(self, account: str, data: Sequence[Datum]) -> None:
         """Keep values.

@@ -8,7 +8,7 @@ byte. Where minutes are missing, or came twice since a clock was set back, anoth
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MINUTE = 60
 # Chunks begin at multiples of so many seconds.
@@ -17,8 +17,7 @@ _FAILED, _UNREACHABLE, _NO_MEMORY, _GAP = 1, 2, 4, 8
 _FLAG_BITS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """What was seen in a minute.
 
     Attributes:
