@@ -46,6 +46,7 @@ from elastic_inference.control.store import Store
 from elastic_inference.errors import LimitExceededError, UnavailableError
 from elastic_inference.fleet.base import Health, Status
 from elastic_inference.settings import PoolSettings
+from tests import postgresql
 from tests.control.conftest import StartPool
 from tests.pools import PATIENCE, accelerator_pids
 
@@ -86,9 +87,9 @@ class Fleet:
 class World:
     """A store with metrics, whose control plane is started again and again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, url: str | None = None) -> None:
         self.clock = HandClock()
-        self.store = Store(directory)
+        self.store = Store(directory, url)
         self.settings = PoolSettings()
         self.network = Network(self.store, self.settings, self.clock)
         access = Access(self.store, self.clock, self.settings.region, 3600.0)
@@ -350,6 +351,28 @@ class TestRecording:
         world.clock.passes(2 * samples.LENGTH)
         world.record()
         assert world.store.metric_chunks.count() == world.store.metric_series.count() == 0
+
+
+def test_a_server_keeps_them_too(tmp_path: Path) -> None:
+    with postgresql.server() as server:
+        world = World(tmp_path, server.new_database())
+        try:
+            world.add("eia-1", "i-1")
+            world.record(3)
+            world.restarted()
+            world.record(2)
+            put(world, "Mine", "Calls", 1.0, Model="a")
+            put(world, "Mine", "Calls", 2.0, Model="a")
+            (found,) = world.of(MEMORY, {INSTANCE: "i-1"}, 600)
+            assert (found.count, found.total) == (5, 5000)
+            listed = world.metrics.metrics(ACCOUNT, since=world.clock.time() - 600)
+            assert len(listed) == 3 * 3 + 1
+            world.clock.passes(KEPT + 2 * samples.LENGTH)
+            world.fleet.known.clear()
+            world.record()
+            assert world.store.metric_chunks.count() == world.store.metric_series.count() == 0
+        finally:
+            world.store.close()
 
 
 class TestListing:
