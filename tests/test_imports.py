@@ -45,7 +45,6 @@ _HEAVY = {
     "sqlalchemy",
     "alembic",
     "botocore",
-    "cbor2",
     "ssl",
     "_ssl",
     "onnx",
