@@ -114,7 +114,9 @@ _NO_QUERIES: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
             ([query("a", "M", "A", "Sum")], {"MaxDatapoints": 100_801}, "ValidationError"),
             ([query("a", "M", "A", "Sum")], {"EndTime": now() - 2 * FIVE}, "ValidationError"),
             ([query("a", "M", "A", "Sum")], {"NextToken": "x"}, "InvalidNextToken"),
-            ([], {}, "MissingParameter"),
+            ([query(f"a{at}", "M", "A", "Sum") for at in range(200)],
+     {"StartTime": now() - 4000 * FIVE}, "ValidationError"),
+    ([], {}, "MissingParameter"),
         ]  # fmt: skip
 
 

@@ -10,13 +10,15 @@ from typing import Any
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.errors import AwsError, missing, unsupported
 from elastic_inference.aws.pages import page
-from elastic_inference.control.metric_values import Metric, Statistics
+from elastic_inference.control.metric_values import KEPT, Metric, Statistics
 from elastic_inference.control.plane import ControlPlane
 
 _SERVICE = "monitoring"
 _PAGE = 500
 _RECENTLY = 3 * 3600.0
 _MOST_POINTS, _MOST_QUERIES, _MOST_OF_DATA = 1440, 500, 100_800
+# What one call may have read, over all of its metrics.
+_MOST_MINUTES = 2_000_000
 _SHORT_PERIODS = (1, 5, 10, 20, 30)
 _LONGEST_PERIOD = 365 * 86400
 _MINUTE = 60
@@ -109,7 +111,7 @@ class CloudWatch:
             _Query.of(call, number, each)
             for number, each in enumerate(call.input["MetricDataQueries"], 1)
         ]
-        _check_queries(queries)
+        _check_queries(queries, self._plane.clock.time() - KEPT)
         _check_most(call)
         ascending = call.input.get("ScanBy") == "TimestampAscending"
         found = {
@@ -301,7 +303,7 @@ def _check_account(call: Call, account: str | None, name: str) -> None:
         raise AwsError(_VALUE, f"The parameter {name} must be {call.account}, your own account.")
 
 
-def _check_queries(queries: Sequence[_Query]) -> None:
+def _check_queries(queries: Sequence[_Query], oldest: float) -> None:
     if not queries:
         raise missing(_SERVICE, "MetricDataQueries")
     if len(queries) > _MOST_QUERIES:
@@ -312,6 +314,14 @@ def _check_queries(queries: Sequence[_Query]) -> None:
     if len({each.id for each in queries}) < len(queries):
         raise AwsError(
             _VALIDATION, "The values for parameter Id in MetricDataQueries are not unique."
+        )
+
+    minutes = sum(max(0.0, each.until - max(each.since, oldest)) for each in queries) / _MINUTE
+    if minutes > _MOST_MINUTES:
+        raise AwsError(
+            _VALIDATION,
+            f"The queries ask for {minutes:,.0f} minutes of metrics, of which a call may have"
+            f" {_MOST_MINUTES:,}. Make several calls, or ask for less time.",
         )
 
 
