@@ -92,7 +92,7 @@ def error_headers(
     Clients of a service that once had the query protocol know its errors by that protocol's codes.
     """
     headers = [("x-amzn-RequestId", request_id)]
-    if model is not None and model.is_query_compatible:
+    if model is not None and "awsQueryCompatible" in model.metadata:
         headers.append(("x-amzn-query-error", f"{error.code};{side(error)}"))
     return headers
 
