@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.loaders import Loader
 
 from elastic_inference.aws.front import AwsFront
 from elastic_inference.aws.models import FOLDER
@@ -20,6 +21,8 @@ from elastic_inference.control.records import AccessKey
 from elastic_inference.settings import Limits, PoolSettings
 
 StartAws = Callable[..., "Aws"]
+# Models are large: all clients of a run read them once.
+_LOADER = Loader(extra_search_paths=[str(FOLDER), str(Path(boto3.__file__).parent / "data")])
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,7 @@ class Aws:
             aws_session_token=used.session_token,
             region_name=region or self.region,
         )
-        loader = session._session.get_component("data_loader")
-        loader.search_paths.append(str(FOLDER))
+        session._session.register_component("data_loader", _LOADER)
         return session
 
     def client(
