@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from elastic_inference.aws.call import Call, Document, Operations, operation
-from elastic_inference.aws.cloudwatch import dimensions_of, trimmed
+from elastic_inference.aws.cloudwatch_input import COMBINATION, VALUE, dimensions_of, trimmed
 from elastic_inference.aws.errors import AwsError, missing
 from elastic_inference.control.metric_values import KEPT, NO_UNIT, Datum, Metric, Point
 from elastic_inference.control.plane import ControlPlane
@@ -16,7 +16,6 @@ _GREATEST = 2.0**360
 _AHEAD = 2 * 3600.0
 _RESOLUTIONS = (1, 60)
 _KINDS = ("Value", "Values", "StatisticValues")
-_VALUE, _COMBINATION = "InvalidParameterValue", "InvalidParameterCombination"
 
 
 class CloudWatchPut:
@@ -31,13 +30,13 @@ class CloudWatchPut:
     def _put(self, call: Call) -> Document:
         namespace = trimmed(call.input["Namespace"], "Namespace")
         if namespace.startswith("AWS/"):
-            raise AwsError(_VALUE, "The value AWS/ for parameter Namespace is invalid.")
+            raise AwsError(VALUE, "The value AWS/ for parameter Namespace is invalid.")
         data = call.input.get("MetricData")
         if not data:
             raise missing("monitoring", "MetricData")
         if len(data) > _MOST_DATA:
             raise AwsError(
-                _VALUE,
+                VALUE,
                 f"The collection MetricData must not have a size greater than {_MOST_DATA}.",
             )
         now = self._plane.clock.time()
@@ -55,12 +54,12 @@ def _datum(namespace: str, given: Document, where: str, now: float) -> Datum:
     dimensions = dimensions_of(given.get("Dimensions", ()), f"{where}.Dimensions")
     for name, value in dimensions.items():
         if name.startswith(":") or not (name + value).isascii() or not name.strip():
-            raise AwsError(_VALUE, f"{where}.Dimensions has a name that is none: {name[:64]!r}.")
+            raise AwsError(VALUE, f"{where}.Dimensions has a name that is none: {name[:64]!r}.")
         if not value.strip():
-            raise AwsError(_VALUE, f"{where}.Dimensions has no value for {name[:64]!r}.")
+            raise AwsError(VALUE, f"{where}.Dimensions has no value for {name[:64]!r}.")
     resolution = given.get("StorageResolution", _RESOLUTIONS[-1])
     if resolution not in _RESOLUTIONS:
-        raise AwsError(_VALUE, f"The parameter {where}.StorageResolution must be 1 or 60.")
+        raise AwsError(VALUE, f"The parameter {where}.StorageResolution must be 1 or 60.")
     at = _moment(given.get("Timestamp", now), where, now) // resolution * resolution
     return Datum(
         Metric.of(namespace, given["MetricName"], dimensions),
@@ -72,9 +71,9 @@ def _datum(namespace: str, given: Document, where: str, now: float) -> Datum:
 def _moment(at: float, where: str, now: float) -> float:
     name = f"The parameter {where}.Timestamp"
     if not now - KEPT <= at:
-        raise AwsError(_VALUE, f"{name} must specify a time no more than two weeks in the past.")
+        raise AwsError(VALUE, f"{name} must specify a time no more than two weeks in the past.")
     if not at <= now + _AHEAD:
-        raise AwsError(_VALUE, f"{name} must specify a time within two hours in the future.")
+        raise AwsError(VALUE, f"{name} must specify a time within two hours in the future.")
     return at
 
 
@@ -82,16 +81,16 @@ def _points(at: int, given: Document, where: str) -> Iterator[Point]:
     kinds = [each for each in _KINDS if each in given]
     if not kinds:
         raise AwsError(
-            _COMBINATION, f"One of {where}.Value, .Values and .StatisticValues must be there."
+            COMBINATION, f"One of {where}.Value, .Values and .StatisticValues must be there."
         )
     if len(kinds) > 1:
         raise AwsError(
-            _COMBINATION,
+            COMBINATION,
             f"The parameters {where}.{kinds[0]} and {where}.{kinds[1]} are mutually exclusive and"
             " you have specified both.",
         )
     if "Counts" in given and kinds != ["Values"]:
-        raise AwsError(_COMBINATION, f"{where}.Counts is for {where}.Values alone.")
+        raise AwsError(COMBINATION, f"{where}.Counts is for {where}.Values alone.")
     if kinds == ["StatisticValues"]:
         yield _statistic_set(at, given["StatisticValues"], f"{where}.StatisticValues")
         return
@@ -104,12 +103,12 @@ def _points(at: int, given: Document, where: str) -> Iterator[Point]:
 def _counts(given: Document, values: Sequence[float], where: str) -> Sequence[float]:
     if not 0 < len(values) <= _MOST_VALUES:
         raise AwsError(
-            _VALUE, f"The collection {where}.Values must have a size from 1 to {_MOST_VALUES}."
+            VALUE, f"The collection {where}.Values must have a size from 1 to {_MOST_VALUES}."
         )
     counts: Sequence[float] = given.get("Counts") or [1.0] * len(values)
     if len(counts) != len(values):
         raise AwsError(
-            _VALUE,
+            VALUE,
             f"The parameters {where}.Values and {where}.Counts must be of the same size.",
         )
     for each in counts:
@@ -122,10 +121,10 @@ def _statistic_set(at: int, given: Document, where: str) -> Point:
         _check(given[name], f"{where}.{name}")
     _check(given["SampleCount"], f"{where}.SampleCount", positive=True)
     if given["Minimum"] > given["Maximum"]:
-        raise AwsError(_VALUE, f"{where}.Minimum must not be above {where}.Maximum.")
+        raise AwsError(VALUE, f"{where}.Minimum must not be above {where}.Maximum.")
     return Point(at, given["SampleCount"], given["Sum"], given["Minimum"], given["Maximum"])
 
 
 def _check(value: float, where: str, *, positive: bool = False) -> None:
     if not math.isfinite(value) or abs(value) > _GREATEST or (positive and value <= 0):
-        raise AwsError(_VALUE, f"The value {value} for parameter {where} is invalid.")
+        raise AwsError(VALUE, f"The value {value} for parameter {where} is invalid.")

@@ -28,6 +28,7 @@ from elastic_inference.aws import (
 from elastic_inference.aws.autoscaling import AutoScaling
 from elastic_inference.aws.call import Operation, Operations
 from elastic_inference.aws.cloudwatch import CloudWatch
+from elastic_inference.aws.cloudwatch_data import CloudWatchData
 from elastic_inference.aws.cloudwatch_put import CloudWatchPut
 from elastic_inference.aws.ec2_endpoint_services import EndpointServices
 from elastic_inference.aws.ec2_endpoints import Endpoints
@@ -77,7 +78,7 @@ _PARTS: Mapping[str, tuple[Callable[[ControlPlane], _Part], ...]] = {
     ),
     "sts": (Sts,),
     "autoscaling": (AutoScaling,),
-    "monitoring": (CloudWatch, CloudWatchPut),
+    "monitoring": (CloudWatch, CloudWatchData, CloudWatchPut),
     "elastic-inference": (ElasticInference,),
 }
 

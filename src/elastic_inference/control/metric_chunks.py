@@ -12,7 +12,7 @@ from elastic_inference.control.store import Store
 
 _columns = schema.metric_chunks.c
 # Names in one query, and rows in one transaction: nobody waits long for its end.
-BATCH = 50
+BATCH = 100
 _REPLACE = (
     update(schema.metric_chunks)
     .where(_columns.series_id == bindparam("of"), _columns.began_at == bindparam("since"))
