@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import attach, control, latency, memory, shared, startup
+from benchmarks import attach, control, latency, memory, metrics, shared, startup
 from benchmarks.harness import Settings, build_floor
 from benchmarks.mxnet import speed
 from benchmarks.report import Table, machine, write
@@ -30,6 +30,7 @@ SECTIONS: Mapping[str, Section] = {
     "memory": memory.measure,
     "startup": startup.measure,
     "control": control.measure,
+    "metrics": metrics.measure,
     "predictor": predictor.measure,
     "server": server.measure,
     "mxnet": speed.measure,

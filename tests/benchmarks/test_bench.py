@@ -14,7 +14,10 @@ from benchmarks.harness import build_floor
 from benchmarks.report import Table, cell, verdict, write
 
 ROOT = Path(__file__).parent.parent.parent
-_SECTIONS = ("latency", "shared", "attach", "memory", "startup", "control", "server", "mxnet")
+_SECTIONS = (
+    *("latency", "shared", "attach", "memory", "startup", "control", "metrics", "server"),
+    "mxnet",
+)
 _NEEDS_FLOOR = ("latency", "attach")
 
 
