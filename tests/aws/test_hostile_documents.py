@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from elastic_inference.aws import cbor
-from tests.aws.wires import refused
+from elastic_inference.aws.errors import AwsError
+from tests.aws.wires import parse, refused
 
 METRICS = "GraniteServiceVersion20100801"
 JSON = {"X-Amz-Target": f"{METRICS}.PutMetricData", "Content-Type": "application/x-amz-json-1.0"}
@@ -40,6 +43,16 @@ DEEP = 100_000
 def test_json_that_is_none_of_the_model(body: bytes) -> None:
     assert refused("monitoring", body, **JSON) == "SerializationException"
     assert refused("elastic-inference", body, "/describe-accelerators") == "SerializationException"
+
+
+def test_the_place_of_what_is_wrong_is_named() -> None:
+    body = b'{"MetricData": [{}, {"Dimensions": [{"Name": 1}]}]}'
+    with pytest.raises(
+        AwsError, match=re.escape("'MetricData[1].Dimensions[0].Name' must be a str")
+    ):
+        parse("monitoring", body, **JSON)
+    with pytest.raises(AwsError, match=re.escape("'MetricData[0].Color' is not known")):
+        parse("monitoring", b'{"MetricData": [{"Color": 1}]}', **JSON)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from anybody. This one takes what the protocol has, to a depth, and nothing else
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,10 @@ class _Reader:
         return -1 - number if kind else number
 
     def _head(self) -> tuple[int, int]:
-        first = self._take(1)[0]
+        if self.at >= len(self._raw):
+            raise ValueError("it is cut off")
+        first = self._raw[self.at]
+        self.at += 1
         return first >> 5, first & 31
 
     def _take(self, count: int) -> bytes:
@@ -82,28 +85,27 @@ class _Reader:
             raise ValueError("a number is malformed")
         return int.from_bytes(self._take(_LENGTHS[detail]))
 
-    def _items(self, detail: int) -> Iterator[None]:
-        """As often as there are items, each of which is at least a byte."""
-        if detail != _UNBOUNDED:
-            count = self._number(detail)
-            if count > len(self._raw) - self.at:
-                raise ValueError("it is cut off")
-            yield from (None for _ in range(count))
-            return
-        while not self._ended():
-            yield None
+    def _items(self, detail: int) -> Iterable[object]:
+        """As many as there are, each of which is at least a byte."""
+        if detail == _UNBOUNDED:
+            return iter(self._goes_on, False)
+        count = self._number(detail)
+        if count > len(self._raw) - self.at:
+            raise ValueError("it is cut off")
+        return range(count)
 
-    def _ended(self) -> bool:
-        if self._raw[self.at : self.at + 1] != bytes([_BREAK]):
+    def _goes_on(self) -> bool:
+        """Whether there is another item before the break, which is passed over."""
+        if self.at < len(self._raw) and self._raw[self.at] == _BREAK:
+            self.at += 1
             return False
-        self.at += 1
         return True
 
     def _string(self, kind: int, detail: int) -> str | bytes:
         if detail != _UNBOUNDED:
             return self._piece(kind, self._number(detail))
         pieces: list[Any] = []
-        while not self._ended():
+        while self._goes_on():
             own, length = self._head()
             if own != kind or length == _UNBOUNDED:
                 raise ValueError("a string is malformed")

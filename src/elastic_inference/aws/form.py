@@ -28,11 +28,21 @@ class _Node:
     """What stands under a dotted name."""
 
     name: str
-    path: str
+    parent: _Node | None = None
     value: str | None = None
     children: dict[str, _Node] = field(default_factory=dict)
     read: bool = False
     scalar: bool = False
+
+    @property
+    def path(self) -> str:
+        """The dotted name, its beginning if it is long."""
+        names = []
+        node = self
+        while node.parent is not None:
+            names.append(node.name[:64])
+            node = node.parent
+        return ".".join(reversed(names))
 
 
 def read_pairs(text: str) -> dict[str, str]:
@@ -131,7 +141,7 @@ class FormReader:
         node.read = True
         if not self._ec2 and not shape.serialization.get("flattened"):
             # A list without items is sent as an empty value.
-            node = node.children.get(name) or _Node(name, node.path)
+            node = node.children.get(name) or _Node(name, node)
             node.read = True
         return sorted(self._numbered(node), key=lambda each: int(each.name))
 
@@ -176,7 +186,7 @@ class FormReader:
 
 
 def _tree(pairs: Mapping[str, str]) -> _Node:
-    root = _Node("", "")
+    root = _Node("")
     for name, value in pairs.items():
         parts = name.split(".")
         if len(parts) > _DEEPEST:
@@ -185,8 +195,7 @@ def _tree(pairs: Mapping[str, str]) -> _Node:
         for part in parts:
             below = node.children.get(part)
             if below is None:
-                below = _Node(part, f"{node.path}.{part}" if node.path else part)
-                node.children[part] = below
+                below = node.children[part] = _Node(part, node)
             node = below
         node.value = value
     return root

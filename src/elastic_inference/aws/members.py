@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.protocol import finite
 
 _WIDTHS = {"integer": 31, "long": 63}
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "long": int,
+    "float": (int, float),
+    "double": (int, float),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,43 +35,104 @@ class Format:
     write_blob: Callable[[bytes], Any]
 
 
+class _MismatchError(ValueError):
+    """A value is not what the model says; what holds it adds its place on the way up."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+        self.places: list[str] = []
+
+
 def read_members(
-    members: Mapping[str, Any], given: Mapping[str, Any], form: Format, path: str = ""
+    members: Mapping[str, Any], given: Mapping[str, Any], form: Format
 ) -> dict[str, Any]:
     """The members of a structure.
 
     Raises:
         AwsError: one is not known, or is of another type.
     """
-    by_key = {each.serialization.get("name", name): name for name, each in members.items()}
+    try:
+        return _read_members(_by_key(members), given, form)
+    except _MismatchError as error:
+        path = "".join(reversed(error.places)).removeprefix(".")
+        raise malformed(f"The parameter {path!r} {error.why}.") from None
+
+
+def _by_key(members: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """Names and shapes of members by what they are called outside."""
+    return {each.serialization.get("name", name): (name, each) for name, each in members.items()}
+
+
+@cache
+def _keys(shape: Any) -> dict[str, tuple[str, Any]]:
+    return _by_key(shape.members)
+
+
+def _read_members(
+    keys: Mapping[str, tuple[str, Any]], given: Mapping[str, Any], form: Format
+) -> dict[str, Any]:
     found = {}
     for key, value in given.items():
-        place = f"{path}.{key[:64]}" if path else key[:64]
-        if key not in by_key:
-            raise malformed(f"The parameter {place!r} is not known.")
-        if value is not None:
-            found[by_key[key]] = _read(members[by_key[key]], value, form, place)
+        if key not in keys:
+            raise _at(f".{key[:64]}", _MismatchError("is not known"))
+        name, member = keys[key]
+        try:
+            if value is not None:
+                found[name] = _read(member, value, form)
+        except _MismatchError as error:
+            raise _at(f".{key[:64]}", error) from None
     return found
 
 
-def _read(shape: Any, value: Any, form: Format, path: str) -> Any:
-    match shape.type_name, value:
-        case "structure", dict():
-            return read_members(shape.members, value, form, path)
-        case "list", list():
-            return [
-                _read(shape.member, each, form, f"{path}[{at}]") for at, each in enumerate(value)
-            ]
-        case "map", dict():
-            return {
-                key: _read(shape.value, each, form, f"{path}.{key[:64]}")
-                for key, each in value.items()
-            }
-        case kind, _:
-            try:
-                return _read_scalar(kind, value, form)
-            except (ValueError, OverflowError, TypeError):
-                raise malformed(f"The parameter {path!r} must be a {kind}.") from None
+def _at(place: str, error: _MismatchError) -> _MismatchError:
+    error.places.append(place)
+    return error
+
+
+def _read(shape: Any, value: Any, form: Format) -> Any:
+    kind = shape.type_name
+    if kind in _CONTAINERS:
+        read, needed = _CONTAINERS[kind]
+        if isinstance(value, needed):
+            return read(shape, value, form)
+    else:
+        try:
+            return _read_scalar(kind, value, form)
+        except (ValueError, OverflowError, TypeError):
+            pass
+    raise _MismatchError(f"must be a {kind}")
+
+
+def _read_structure(shape: Any, value: Mapping[str, Any], form: Format) -> dict[str, Any]:
+    return _read_members(_keys(shape), value, form)
+
+
+def _read_list(shape: Any, value: list[Any], form: Format) -> list[Any]:
+    member, found = shape.member, []
+    for each in value:
+        try:
+            found.append(_read(member, each, form))
+        except _MismatchError as error:
+            raise _at(f"[{len(found)}]", error) from None
+    return found
+
+
+def _read_map(shape: Any, value: Mapping[str, Any], form: Format) -> dict[str, Any]:
+    member, found = shape.value, {}
+    for key, each in value.items():
+        try:
+            found[key] = _read(member, each, form)
+        except _MismatchError as error:
+            raise _at(f".{key[:64]}", error) from None
+    return found
+
+
+_CONTAINERS: Mapping[str, tuple[Callable[[Any, Any, Format], Any], type]] = {
+    "structure": (_read_structure, dict),
+    "list": (_read_list, list),
+    "map": (_read_map, dict),
+}
 
 
 def _read_scalar(kind: str, value: Any, form: Format) -> Any:
@@ -70,14 +140,12 @@ def _read_scalar(kind: str, value: Any, form: Format) -> Any:
         return form.read_time(value)
     if kind == "blob":
         return form.read_blob(value)
-    match kind, value:
-        case ("string", str()) | ("boolean", bool()):
-            return value
-        case (("integer" | "long"), int()) if not isinstance(value, bool):
-            return whole(kind, value)
-        case (("float" | "double"), (int() | float())) if not isinstance(value, bool):
-            return finite(float(value))
-    raise ValueError(value)
+    fits = isinstance(value, _TYPES[kind])
+    if not fits or isinstance(value, bool) is not (kind == "boolean"):
+        raise TypeError(value)
+    if kind in _WIDTHS:
+        return whole(kind, value)
+    return finite(float(value)) if kind in {"float", "double"} else value
 
 
 def whole(kind: str, value: int) -> int:

@@ -76,8 +76,9 @@ def _faults(shape: Any, value: Any, path: str, *, patterns: bool) -> Iterator[_F
         yield from _faults_of_structure(shape, value, path, patterns=patterns)
     elif kind == "list":
         yield from _out_of_length(shape, len(value), path, "")
-        for at, each in enumerate(value, 1):
-            yield from _faults(shape.member, each, f"{path}.{at}", patterns=patterns)
+        if _is_bound(shape.member):
+            for at, each in enumerate(value, 1):
+                yield from _faults(shape.member, each, f"{path}.{at}", patterns=patterns)
     elif kind == "map":
         yield from _out_of_length(shape, len(value), path, "")
         for key, each in value.items():
@@ -89,6 +90,12 @@ def _faults(shape: Any, value: Any, path: str, *, patterns: bool) -> Iterator[_F
         yield from _out_of_length(shape, len(value), path, "")
     elif kind in _NUMBERS:
         yield from _out_of_range(shape, value, path)
+
+
+def _is_bound(shape: Any) -> bool:
+    """Whether there is something that a value of this shape may not be."""
+    free = shape.type_name in _NUMBERS and not {"min", "max"} & shape.metadata.keys()
+    return not free and shape.type_name not in {"boolean", "timestamp"}
 
 
 def _faults_of_structure(
@@ -152,29 +159,32 @@ def check_honoured(shape: Shape | None, given: Mapping[str, Any], honours: froze
     Raises:
         AwsError: naming the parameter.
     """
-    for path, member, value in _walk(shape, given, ""):
-        if member.type_name in _CONTAINERS and value:
-            continue
-        parts = path.split(".")
-        if not any(".".join(parts[:count]) in honours for count in range(1, len(parts) + 1)):
-            raise errors.unsupported(
-                f"The parameter {path} is not honoured here, and nothing was done. Leave it out."
-            )
+    path = _unheeded(shape, given, "", honours) if shape is not None else None
+    if path is not None:
+        raise errors.unsupported(
+            f"The parameter {path} is not honoured here, and nothing was done. Leave it out."
+        )
 
 
-def _walk(shape: Any, value: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Each part of a value with its dotted name, in which lists and maps do not show."""
-    if shape is None:
-        return
-    kind = shape.type_name
-    if path:
-        yield path, shape, value
-    if kind == "structure":
-        for name, each in value.items():
-            yield from _walk(shape.members[name], each, f"{path}.{name}" if path else name)
-    elif kind == "list":
-        for each in value:
-            yield from _walk(shape.member, each, path)
-    elif kind == "map":
-        for each in value.values():
-            yield from _walk(shape.value, each, path)
+def _unheeded(shape: Any, value: Any, path: str, honours: frozenset[str]) -> str | None:
+    """The first part of a value that is not heeded; lists and maps do not show in its path."""
+    if path in honours:
+        return None
+    if shape.type_name not in _CONTAINERS or (path and not value):
+        return path
+    for below, each, name in _parts(shape, value):
+        found = _unheeded(below, each, f"{path}.{name}".strip(".") if name else path, honours)
+        if found is not None:
+            return found
+    return None
+
+
+def _parts(shape: Any, value: Any) -> Iterator[tuple[Any, Any, str]]:
+    """What a structure, a list or a map holds: shapes, values and, of a structure, names."""
+    match shape.type_name:
+        case "structure":
+            yield from ((shape.members[name], each, name) for name, each in value.items())
+        case "list":
+            yield from ((shape.member, each, "") for each in value)
+        case "map":
+            yield from ((shape.value, each, "") for each in value.values())
