@@ -25,15 +25,15 @@ _FAMILIES = (
     ("squeezenet1.1", 224, False), ("vgg11", 32, True), ("vgg16_bn", 224, False),
 )  # fmt: skip
 # Name, shape of the data, gain of the weights, and whether it is among the fixtures. Scores that
-# reach 1 would be equal, and their order another.
+# reach 1 would be equal, and their order another; boxes that grow much make rounding grow too.
 _GLUONCV = (
     ("ssd_512_mobilenet1.0_voc", (1, 3, 128, 128), 1.0, True),
     ("yolo3_mobilenet1.0_voc", (1, 3, 96, 96), 0.7, True),
     ("center_net_resnet18_v1b_voc", (1, 3, 64, 64), 0.5, True),
     ("faster_rcnn_resnet50_v1b_voc", (1, 3, 160, 160), 1.0, False),
-    ("mask_rcnn_resnet18_v1b_coco", (1, 3, 160, 160), 1.0, False),
-    ("mask_rcnn_resnet50_v1b_coco", (1, 3, 160, 160), 1.0, False),
-    ("mask_rcnn_fpn_resnet18_v1b_coco", (1, 3, 160, 160), 1.0, False),
+    ("mask_rcnn_resnet18_v1b_coco", (1, 3, 160, 160), 0.8, False),
+    ("mask_rcnn_resnet50_v1b_coco", (1, 3, 160, 160), 0.8, False),
+    ("mask_rcnn_fpn_resnet18_v1b_coco", (1, 3, 160, 160), 0.8, False),
     ("fcn_resnet50_voc", (1, 3, 64, 64), 1.0, False),
     ("psp_resnet50_ade", (1, 3, 64, 64), 1.0, False),
     ("deeplab_resnet50_ade", (1, 3, 64, 64), 1.0, False),
