@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from functools import cached_property
 
 from elastic_inference.aws import errors, registry, validation, wire
 from elastic_inference.aws.authorization import Authorization
@@ -26,16 +25,18 @@ _MAX_BODY = 1 << 20
 
 
 class Gateway:
-    """AWS's APIs over a control plane."""
+    """AWS's APIs over a control plane.
+
+    Attributes:
+        operations: what there is, by service and name.
+    """
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
         self._authorization = Authorization(plane)
-
-    @cached_property
-    def operations(self) -> Mapping[str, Operations]:
-        """What there is, by service and name."""
-        return {service: registry.operations(service, self._plane) for service in SERVICES}
+        self.operations: Mapping[str, Operations] = {
+            service: registry.operations(service, plane) for service in SERVICES
+        }
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
         """Answer a request; it raises nothing."""
