@@ -81,13 +81,11 @@ soak-mms:
 	@if ! java -version >/dev/null 2>&1; then echo "Skipped: Multi Model Server needs Java, and there is none here."; \
 	else $(MAKE) --no-print-directory $(MMS)/.made && $(MMS)/bin/python examples/mms/soak.py; fi
 
-# Tests that mostly compute or wait run two at a time; those that count processes, or make faults,
-# by themselves.
-SIDE_BY_SIDE := $(addprefix tests/,frameworks/tensorflow frameworks/mxnet serving client control \
-	protocol)
+# Tests that count processes and threads, or make faults, run by themselves; the others two at a time.
+ALONE := $(addprefix tests/,accelerator faults fuzz benchmarks)
 test: $(VENV)/.dev
-	@failed=0; $(BIN)/python -m pytest -q -n 2 --dist loadfile $(SIDE_BY_SIDE) || failed=1; \
-		$(BIN)/python -m pytest -q $(SIDE_BY_SIDE:%=--ignore=%) || failed=1; exit $$failed
+	@failed=0; $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ALONE:%=--ignore=%) || failed=1; \
+		$(BIN)/python -m pytest -q $(ALONE) || failed=1; exit $$failed
 
 test-fast: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
