@@ -303,18 +303,19 @@ def test_network_interfaces(aws: Aws) -> None:
 def test_who_may_change_endpoints(aws: Aws) -> None:
     ec2 = aws.client("ec2")
     vpc_id, subnet_id, group_id = network(ec2)
+    other = ec2.create_security_group(GroupName="o", Description="o", VpcId=vpc_id)["GroupId"]
     prefix = f"arn:aws:ec2:{aws.region}:{aws.account}"
     ann = aws.client("ec2", key=aws.user("ann", {
         "Effect": "Allow",
         "Action": "ec2:CreateVpcEndpoint",
         "Resource": [f"{prefix}:{each}" for each in (
-            "vpc-endpoint/*", f"vpc/{vpc_id}", f"subnet/{subnet_id}",
+            "vpc-endpoint/*", f"vpc/{vpc_id}", f"subnet/{subnet_id}", f"security-group/{group_id}",
         )],
     }))  # fmt: skip
     made = ann.create_vpc_endpoint(**given(vpc_id, SubnetIds=[subnet_id]))["VpcEndpoint"]
     endpoint_id = made["VpcEndpointId"]
-    with refused("UnauthorizedOperation", group_id, status=403):
-        ann.create_vpc_endpoint(**given(vpc_id, SecurityGroupIds=[group_id]))
+    with refused("UnauthorizedOperation", other, status=403):
+        ann.create_vpc_endpoint(**given(vpc_id, SecurityGroupIds=[other]))
     with refused("UnauthorizedOperation", endpoint_id, status=403):
         ann.modify_vpc_endpoint(VpcEndpointId=endpoint_id, ResetPolicy=True)
     with refused("UnauthorizedOperation", endpoint_id, status=403):

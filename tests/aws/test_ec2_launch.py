@@ -327,6 +327,10 @@ def test_a_profile_needs_a_role(aws: Aws) -> None:
         client(aws).run_instances(**request(IamInstanceProfile={"Name": "bare"}))
 
 
+# What each launch has, named or not.
+PLACES = ("subnet", "security-group")
+
+
 def allow(action: str | list[str], resource: str | list[str] = "*") -> dict[str, Any]:
     return {"Effect": "Allow", "Action": action, "Resource": resource}
 
@@ -346,9 +350,8 @@ def test_a_role_is_passed_only_by_who_may(aws: Aws) -> None:
 def test_each_thing_that_a_launch_uses_must_be_allowed(aws: Aws) -> None:
     region, account = aws.region, aws.account
     mine = f"arn:aws:ec2:{region}::image/{image()}"
-    key = aws.user(
-        "few", allow("ec2:RunInstances", [f"arn:aws:ec2:{region}:{account}:instance/*", mine])
-    )
+    own = [f"arn:aws:ec2:{region}:{account}:{each}/*" for each in ("instance", *PLACES)]
+    key = aws.user("few", allow("ec2:RunInstances", [*own, mine]))
     ec2 = aws.client("ec2", key=key)
     (instance,) = ec2.run_instances(**request())["Instances"]
     settle(aws, instance["InstanceId"])

@@ -289,7 +289,7 @@ def test_what_a_template_names_must_be_allowed_too(aws: Aws) -> None:
     template = create(aws)
     of = f"arn:aws:ec2:{aws.region}:{aws.account}"
     known = f"{of}:launch-template/{template['LaunchTemplateId']}"
-    used = [f"{of}:instance/*", known]
+    used = [f"{of}:instance/*", f"{of}:subnet/*", f"{of}:security-group/*", known]
     here = f"arn:aws:ec2:{aws.region}::image/{image()}"
     for allowed, name in ((used, "ann"), ([*used, here], "ben")):
         key = aws.user(name, {"Effect": "Allow", "Action": "ec2:RunInstances", "Resource": allowed})

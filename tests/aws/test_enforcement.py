@@ -18,6 +18,8 @@ from tests.aws.refusals import refused
 
 EC2 = "ec2.amazonaws.com"
 IMAGE = "Deep Learning AMI (Ubuntu*"
+# What a launch from a template has beside the instance.
+NEEDED = (":image", "*:subnet", "*:security-group", "*:launch-template")
 
 
 @contextlib.contextmanager
@@ -169,7 +171,10 @@ def test_by_the_type_of_instance_that_a_template_says(aws: Aws) -> None:
     ec2 = _ec2(
         aws,
         allow("ec2:RunInstances", on="arn:aws:ec2:*:*:instance/*", when=small),
-        allow("ec2:RunInstances", on=["arn:aws:ec2:*::image/*", "arn:aws:ec2:*:*:subnet/*"]),
+        allow(
+            "ec2:RunInstances",
+            on=[f"arn:aws:ec2:*:{each}/*" for each in NEEDED],
+        ),
     )
 
     def run(**given: Any) -> None:

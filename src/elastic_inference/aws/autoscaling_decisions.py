@@ -25,6 +25,8 @@ ALARM = "AlarmNotification"
 # An accelerator that does not answer for so long is not expected to recover.
 IMPAIRED_FOR = 60.0
 _UP = (records.PENDING, records.RUNNING)
+# Launches that have no instance yet, of one group at one time.
+_MOST_LAUNCHES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,9 @@ def _size(situation: Situation, counted: Sequence[ScalingMember], replacing: boo
             f" from {have} to {group.desired}"
         )
         cause = f"{_prefix(group)}At {stamp(now)} an instance was launched in response to {why}."
-        places = _spread(situation, counted, group.desired - have)
+        # More are decided on when these have instances, so that no number is too large.
+        room = max(0, _MOST_LAUNCHES - len(situation.launching))
+        places = _spread(situation, counted, min(group.desired - have, room))
         return [Launch(place, cause) for place in places]
     if have > group.desired and not situation.suspends(TERMINATE):
         cause = (
@@ -287,7 +291,11 @@ def _spread(situation: Situation, counted: Sequence[ScalingMember], number: int)
 
 def subnets_of(group: ScalingGroup) -> list[str]:
     """The subnets that a group names; none where its template says where."""
-    given = group.settings.get("VPCZoneIdentifier", "")
+    return subnets_in(group.settings.get("VPCZoneIdentifier", ""))
+
+
+def subnets_in(given: str) -> list[str]:
+    """The subnets that a VPCZoneIdentifier names."""
     return [each.strip() for each in given.split(",") if each.strip()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import ScalingGroup
 
 _MOST_GROUPS = 500
+_NAME = re.compile("[!-9;-~]+")
 
 
 class GroupOperations:
@@ -53,6 +55,11 @@ class GroupOperations:
 
     def _create(self, call: Call) -> Document:
         name = call.input["AutoScalingGroupName"]
+        if not _NAME.fullmatch(name):
+            raise words.invalid(
+                "The name of a group has ASCII's letters, digits and signs but the colon, and no"
+                " blanks."
+            )
         least, most, desired = given.sizes(call.input, 0, 0, None)
         settings = given.settings(self._plane, call, {})
         tags = given.tags(call.input.get("Tags", []), name)

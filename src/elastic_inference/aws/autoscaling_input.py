@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from elastic_inference.aws import autoscaling_words as words
 from elastic_inference.aws import ec2_launch, ec2_launch_data
-from elastic_inference.aws.autoscaling_decisions import stamp
+from elastic_inference.aws.authorization import Authorization
+from elastic_inference.aws.autoscaling_decisions import stamp, subnets_in
 from elastic_inference.aws.call import Call
+from elastic_inference.aws.ec2_instances import Instances
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.iam_profiles import check_pass
 from elastic_inference.control.plane import ControlPlane
@@ -33,14 +36,18 @@ USUAL: Mapping[str, Any] = {
 # What `settings` reads, as operations name what they honour.
 HONOURED = (
     "AutoScalingGroupName MinSize MaxSize DesiredCapacity LaunchTemplate CapacityRebalance"
-    " DesiredCapacityType " + " ".join(_KEPT)
+    " DesiredCapacityType AvailabilityZoneDistribution.CapacityDistributionStrategy "
+    + " ".join(_KEPT)
 )
 _SHORTEST_LIFETIME = 86400
 _WORDS: Mapping[str, tuple[Any, str]] = {
     "HealthCheckType": ("EC2", "there are no load balancers"),
     "CapacityRebalance": (False, "there are no Spot Instances"),
     "DesiredCapacityType": ("units", "capacity is counted in instances"),
-}
+    "AvailabilityZoneDistribution": (
+        {"CapacityDistributionStrategy": "balanced-best-effort"}, "there is one zone",
+    ),
+}  # fmt: skip
 
 
 def settings(plane: ControlPlane, call: Call, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,8 +58,9 @@ def settings(plane: ControlPlane, call: Call, known: Mapping[str, Any]) -> dict[
     """
     given = call.input
     for name, (only, why) in _WORDS.items():
-        if given.get(name, only) != only:
-            raise words.invalid(f"{name} can only be {only} here, since {why}.")
+        if (given.get(name) or only) != only:
+            shown = only["CapacityDistributionStrategy"] if isinstance(only, dict) else only
+            raise words.invalid(f"{name} can only be {shown} here, since {why}.")
     found = {**USUAL, **known, **{name: given[name] for name in _KEPT if name in given}}
     _check_numbers(found)
     for policy in found["TerminationPolicies"]:
@@ -62,11 +70,16 @@ def settings(plane: ControlPlane, call: Call, known: Mapping[str, Any]) -> dict[
             )
     if found.get("DefaultInstanceWarmup", 0) < 0:
         del found["DefaultInstanceWarmup"]
+    role = ""
     if "LaunchTemplate" in given:
-        found["LaunchTemplate"] = _template(plane, call, given["LaunchTemplate"])
+        found["LaunchTemplate"], role = _template(plane, call, given["LaunchTemplate"])
     if not found.get("LaunchTemplate"):
         raise words.invalid("A group needs a LaunchTemplate.")
     _check_places(plane, call, found)
+    if "LaunchTemplate" in given or "VPCZoneIdentifier" in given:
+        _check_may_launch(plane, call, found)
+    if role:
+        check_pass(plane, call.caller, role)
     return found
 
 
@@ -81,7 +94,10 @@ def _check_numbers(found: Mapping[str, Any]) -> None:
         )
 
 
-def _template(plane: ControlPlane, call: Call, spec: Mapping[str, Any]) -> dict[str, Any]:
+def _template(
+    plane: ControlPlane, call: Call, spec: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """What a group keeps of its template, and the role that the template gives."""
     if ("LaunchTemplateId" in spec) == ("LaunchTemplateName" in spec):
         raise words.invalid(
             "Valid requests must contain either launchTemplateId or LaunchTemplateName"
@@ -93,16 +109,24 @@ def _template(plane: ControlPlane, call: Call, spec: Mapping[str, Any]) -> dict[
         raise words.invalid(
             f"You must use a valid fully-formed launch template. {error.message}"
         ) from None
-    # A group launches for who made it, and nothing that this one could not launch.
-    principal, context = call.caller.principal, call.caller.context
-    plane.access.authorise(principal, "ec2:RunInstances", "*", context)
-    if profile is not None:
-        check_pass(plane, call.caller, profile.role_name or "")
-    return {
+    made = {
         "LaunchTemplateId": template.id,
         "LaunchTemplateName": template.name,
         "Version": spec.get("Version", "$Default"),
     }
+    return made, (profile.role_name or "") if profile else ""
+
+
+def _check_may_launch(plane: ControlPlane, call: Call, found: Mapping[str, Any]) -> None:
+    """Refuse a group that would launch for who makes it what this one could not launch."""
+    spec = {
+        name: each for name, each in found["LaunchTemplate"].items() if name != "LaunchTemplateName"
+    }
+    wanted = Instances(plane).operations["RunInstances"]
+    for subnet_id in subnets_in(found["VPCZoneIdentifier"]) or ("",):
+        place = {"SubnetId": subnet_id} if subnet_id else {}
+        launching = replace(call, operation="RunInstances", input={"LaunchTemplate": spec, **place})
+        Authorization(plane).check("ec2", wanted, launching)
 
 
 def _check_places(plane: ControlPlane, call: Call, found: dict[str, Any]) -> None:
@@ -110,8 +134,7 @@ def _check_places(plane: ControlPlane, call: Call, found: dict[str, Any]) -> Non
     for each in found.get("AvailabilityZones", ()):
         if each != zone:
             raise words.invalid(f"Invalid availability zones: [{each[:64]}]. There is {zone}.")
-    subnets = [each.strip() for each in found.get("VPCZoneIdentifier", "").split(",")]
-    subnets = [each for each in subnets if each]
+    subnets = subnets_in(found.get("VPCZoneIdentifier", ""))
     for each in subnets:
         subnet = plane.store.subnets.get(each)
         if subnet is None or subnet.account != call.account:

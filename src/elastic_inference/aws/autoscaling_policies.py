@@ -36,19 +36,19 @@ class PolicyOperations:
         self._plane = plane
         self._store = plane.store
         self._groups = Groups(plane)
-        named = GroupArns(plane).named
+        arns = GroupArns(plane)
         self.operations: Operations = {
-            "PutScalingPolicy": operation(self._put, HONOURED, resources=named),
+            "PutScalingPolicy": operation(self._put, HONOURED, resources=arns.named),
             "DescribePolicies": operation(
                 self._describe, "AutoScalingGroupName PolicyNames PolicyTypes MaxRecords NextToken"
             ),
             "DeletePolicy": operation(
-                self._delete, "AutoScalingGroupName PolicyName", resources=named
+                self._delete, "AutoScalingGroupName PolicyName", resources=arns.of_policy
             ),
             "ExecutePolicy": operation(
                 self._execute,
                 "AutoScalingGroupName PolicyName HonorCooldown MetricValue BreachThreshold",
-                resources=named,
+                resources=arns.of_policy,
             ),
             "DescribeAdjustmentTypes": operation(
                 lambda _: {"AdjustmentTypes": [{"AdjustmentType": each} for each in ADJUSTMENTS]}

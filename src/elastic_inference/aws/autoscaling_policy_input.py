@@ -22,6 +22,7 @@ HONOURED = (
     f" {_METRIC}.MetricName {_METRIC}.Namespace {_METRIC}.Dimensions {_METRIC}.Statistic"
     f" {_METRIC}.Unit {_METRIC}.Period"
 )
+_LEAST_TARGET = 2.0**-360
 _PERIODS = (10, 30, 60)
 # What the policies of each type have: what they need, and what they may have.
 _MEMBERS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -97,8 +98,8 @@ def _check_tracking(config: Mapping[str, Any]) -> None:
             "Give a CustomizedMetricSpecification: the predefined metrics are of processors,"
             " networks and load balancers, which a pool does not measure."
         )
-    if not 0 < config["TargetValue"] < math.inf:
-        raise words.invalid("TargetValue must be above 0.")
+    if not _LEAST_TARGET <= config["TargetValue"] <= 1 / _LEAST_TARGET:
+        raise words.invalid("TargetValue must be above 0, from 2^-360 to 2^360.")
     for name in ("MetricName", "Namespace", "Statistic"):
         if not spec.get(name):
             raise words.invalid(f"A CustomizedMetricSpecification needs {name}.")

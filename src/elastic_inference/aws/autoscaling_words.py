@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from elastic_inference.aws import times
@@ -13,6 +14,7 @@ from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import ScalingGroup, ScalingMember
 
 IN_PROGRESS = "ScalingActivityInProgress"
+_POLICY = re.compile(r"arn:[^:]*:autoscaling:[^:]*:[^:]*:scalingPolicy:([^:]+):")
 
 
 def invalid(message: str) -> AwsError:
@@ -98,6 +100,15 @@ class GroupArns:
         """The group that a call names."""
         name = call.input.get("AutoScalingGroupName")
         return (self._of(call.account, name),) if name else ("*",)
+
+    def of_policy(self, call: Call) -> Sequence[str]:
+        """The group of the policy that a call names, which an ARN alone may do."""
+        match = _POLICY.match(call.input.get("PolicyName", ""))
+        if call.input.get("AutoScalingGroupName") or match is None:
+            return self.named(call)
+        table = self._plane.store.scaling_policies
+        found = table.first(table.columns.account == call.account, table.columns.id == match[1])
+        return (self._of(call.account, found.group_name),) if found else ("*",)
 
     def tagged(self, call: Call) -> Sequence[str]:
         """The groups whose tags a call changes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from elastic_inference.aws import ec2_launch_data
@@ -12,7 +12,7 @@ from elastic_inference.aws.ec2_images import ROOT_DEVICES
 from elastic_inference.aws.ec2_instance_documents import InstanceDocuments, metadata_options
 from elastic_inference.aws.ec2_owned import arns, one_owned
 from elastic_inference.aws.errors import AwsError, unsupported
-from elastic_inference.control import records
+from elastic_inference.control import names, records
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Instance
 
@@ -46,7 +46,7 @@ class InstanceAttributes:
                 self._modify,
                 "InstanceId Attribute Value DisableApiStop DisableApiTermination InstanceType"
                 " UserData Groups",
-                resources=named,
+                resources=self._to_modify,
             ),
             "ModifyInstanceMetadataOptions": operation(
                 self._modify_metadata, f"InstanceId {' '.join(_METADATA)}", resources=named
@@ -83,6 +83,12 @@ class InstanceAttributes:
             raise unsupported(f"Instances have no attribute {wanted} here.")
         name, value = attributes[wanted]
         return {"InstanceId": instance.id, name: value}
+
+    def _to_modify(self, call: Call) -> Sequence[str]:
+        """The instance, and the security groups that it is to have."""
+        groups, region = call.input.get("Groups", ()), self._plane.settings.region
+        head = f"arn:{names.PARTITION}:ec2:{region}:{call.account}:security-group"
+        return [*arns(self._plane)(call), *(f"{head}/{each}" for each in groups)]
 
     def _modify(self, call: Call) -> Document:
         name, value = _change(call.input)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
-from elastic_inference.aws import tags
+from elastic_inference.aws import ec2_quotas, tags
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.ec2_lookup import Lookup, chosen, no_endpoint, no_group, no_subnet
 from elastic_inference.aws.errors import AwsError, unsupported
@@ -17,6 +17,7 @@ from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import EndpointRecord, VpcRecord
 from elastic_inference.errors import InvalidRequestError
 
+_MOST_NAMED = 100
 INTERFACE, IPV4 = "Interface", "ipv4"
 _KIND = "vpc-endpoint"
 # What a client gets of it where nobody gave another policy.
@@ -44,8 +45,7 @@ class Endpoints:
                 self._describe, "VpcEndpointIds Filters NextToken MaxResults"
             ),
             "ModifyVpcEndpoint": operation(
-                self._modify, _MODIFY,
-                resources=lambda call: self._named(call, [call.input["VpcEndpointId"]]),
+                self._modify, _MODIFY, resources=self._to_modify
             ),
             "DeleteVpcEndpoints": operation(
                 self._delete, "VpcEndpointIds",
@@ -54,6 +54,9 @@ class Endpoints:
         }  # fmt: skip
 
     def _named(self, call: Call, ids: Sequence[str]) -> Sequence[str]:
+        if len(ids) > _MOST_NAMED:
+            # Policies decide on each of them.
+            raise AwsError("InvalidParameterValue", f"A call names up to {_MOST_NAMED} endpoints.")
         return [self._lookup.arn(call.account, _KIND, each) for each in ids]
 
     def _to_create(self, call: Call) -> Sequence[str]:
@@ -61,13 +64,36 @@ class Endpoints:
             _KIND: ["*"],
             "vpc": [call.input["VpcId"]],
             "subnet": call.input.get("SubnetIds", ()),
-            "security-group": call.input.get("SecurityGroupIds", ()),
+            "security-group": call.input.get("SecurityGroupIds", ()) or self._usual_groups(call),
         }
+        return self._arns(call, things)
+
+    def _to_modify(self, call: Call) -> Sequence[str]:
+        given = call.input
+        things = {
+            _KIND: [given["VpcEndpointId"]],
+            "subnet": [*given.get("AddSubnetIds", ()), *given.get("RemoveSubnetIds", ())],
+            "security-group": [
+                *given.get("AddSecurityGroupIds", ()),
+                *given.get("RemoveSecurityGroupIds", ()),
+            ],
+        }
+        return self._arns(call, things)
+
+    def _arns(self, call: Call, things: Mapping[str, Sequence[str]]) -> Sequence[str]:
         return [
             self._lookup.arn(call.account, kind, each)
             for kind, ids in things.items()
             for each in ids
         ]
+
+    def _usual_groups(self, call: Call) -> Sequence[str]:
+        """The group that an endpoint gets for which none is named."""
+        try:
+            vpc = self._lookup.vpc(call.account, call.input["VpcId"])
+            return [self._lookup.group_named(call.account, "default", vpc).id]
+        except AwsError:
+            return ()
 
     # -- making -----------------------------------------------------------------------------------
 
@@ -91,6 +117,7 @@ class Endpoints:
                 return {"VpcEndpoint": self._shown(known), "ClientToken": token}
             if private_dns:
                 _check_names(vpc)
+            ec2_quotas.check(self._store.endpoints, call.account, ec2_quotas.ENDPOINTS)
             made = self._plane.network.create_endpoint(
                 call.account, vpc.id, subnets, groups,
                 endpoint_id=endpoint_id, private_dns=private_dns, policy=text,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from elastic_inference.aws import tags
+from elastic_inference.aws import ec2_quotas, tags
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.ec2_lookup import Lookup, chosen, in_use, no_group
 from elastic_inference.aws.ec2_permissions import permissions_of
@@ -45,8 +46,9 @@ class Groups:
         }  # fmt: skip
 
     def _to_create(self, call: Call) -> Sequence[str]:
-        vpc_id = call.input.get("VpcId", "*")
-        arn = self._lookup.arn
+        arn, vpc_id = self._lookup.arn, call.input.get("VpcId", "*")
+        with contextlib.suppress(AwsError):
+            vpc_id = self._vpc(call).id
         return [arn(call.account, _KIND), arn(call.account, "vpc", vpc_id)]
 
     def _create(self, call: Call) -> Document:
@@ -71,6 +73,7 @@ class Groups:
                     "InvalidGroup.Duplicate",
                     f"The security group '{name}' already exists for VPC '{vpc.id}'",
                 )
+            ec2_quotas.check(self._store.groups, call.account, ec2_quotas.GROUPS)
             made = self._plane.network.create_group(
                 call.account, vpc.id, name, given["Description"]
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from elastic_inference.aws import ec2_images, ec2_launch_data
 from elastic_inference.aws.call import Call, Document, Operations, operation
@@ -79,18 +80,28 @@ class Instances:
                 template = find_template(self._plane, account, spec)
                 named = [("launch-template", [template.id])]
         named.append(("key-pair", [given["KeyName"]] if "KeyName" in given else []))
-        subnets = [given["SubnetId"]] if "SubnetId" in given else []
-        groups = list(given.get("SecurityGroupIds", ()))
-        for each in given.get("NetworkInterfaces", ()):
-            subnets += [each["SubnetId"]] if "SubnetId" in each else []
-            groups += each.get("Groups", ())
-        named += [("subnet", subnets), ("security-group", groups)]
+        with contextlib.suppress(AwsError):
+            subnet_id, group_ids = ec2_launch_data.place(self._plane, account, given)
+            named += [("subnet", [subnet_id]), ("security-group", group_ids)]
+        named += [(kind, ids) for kind, ids in _written(given).items()]
         image = given.get("ImageId")
         return [
             names.instance_arn(region, account, "*"),
             *([ec2_images.image_arn(region, image)] if image else []),
-            *(self._lookup.arn(account, kind, each) for kind, ids in named for each in ids),
+            *dict.fromkeys(
+                self._lookup.arn(account, kind, each) for kind, ids in named for each in ids
+            ),
         ]
+
+
+def _written(given: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    """What a launch names, whether there is such a thing or not."""
+    interfaces = given.get("NetworkInterfaces", ())
+    subnets = [each["SubnetId"] for each in (given, *interfaces) if each.get("SubnetId")]
+    groups = [*given.get("SecurityGroupIds", ())]
+    for each in interfaces:
+        groups += each.get("Groups", ())
+    return {"subnet": subnets, "security-group": groups}
 
 
 def filters(plane: ControlPlane, documents: InstanceDocuments) -> Mapping[str, Reader[Instance]]:

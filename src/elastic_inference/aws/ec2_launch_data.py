@@ -13,6 +13,7 @@ from elastic_inference.aws.errors import AwsError
 from elastic_inference.compute.base import check_user_data
 from elastic_inference.control import names, records
 from elastic_inference.control.launch import LaunchRequest
+from elastic_inference.control.network_users import DEFAULT_GROUP
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import InstanceProfile, SubnetRecord
 from elastic_inference.errors import InvalidRequestError
@@ -64,9 +65,13 @@ def check(data: Mapping[str, Any]) -> None:
         if each.get("DeleteOnTermination") is False:
             raise errors.unsupported("A network interface ends with its instance here.")
     for each in data.get("TagSpecifications", ()):
-        if each.get("ResourceType", "instance") != "instance":
+        kind = each.get("ResourceType", "")
+        if not kind:
+            # Policies decide on tags by what they are for.
+            raise errors.missing("ec2", "TagSpecification.ResourceType")
+        if kind != "instance":
             raise errors.unsupported(
-                f"A {each['ResourceType']} of an instance is nothing of its own here, and has no"
+                f"A {kind} of an instance is nothing of its own here, and has no"
                 " tags. Leave these out."
             )
         tags.read(each.get("Tags", ()))
@@ -170,7 +175,7 @@ def instance_tags(data: Mapping[str, Any]) -> dict[str, str]:
     """The tags that `TagSpecifications` gives instances."""
     found: dict[str, str] = {}
     for each in data.get("TagSpecifications", ()):
-        if each.get("ResourceType", "instance") == "instance":
+        if each.get("ResourceType") == "instance":
             found |= tags.read(each.get("Tags", ()))
     return found
 
@@ -284,6 +289,22 @@ def _seat(
     subnet = _subnet(plane, account, subnet_id)
     groups = group_ids(plane, subnet.vpc_id, by_id, by_name)
     return subnet, groups or None, public
+
+
+def place(plane: ControlPlane, account: str, data: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
+    """The subnet and the security groups that an instance would have, those by default too.
+
+    Raises:
+        AwsError: one of them is not there.
+    """
+    subnet, ids, _ = _seat(plane, account, data)
+    if ids is None:
+        columns = plane.store.groups.columns
+        usual = plane.store.groups.first(
+            columns.vpc_id == subnet.vpc_id, columns.name == DEFAULT_GROUP
+        )
+        ids = [usual.id] if usual else []
+    return subnet.id, ids
 
 
 def _interface(data: Mapping[str, Any]) -> Mapping[str, Any]:

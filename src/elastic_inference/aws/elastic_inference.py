@@ -41,10 +41,12 @@ class ElasticInference:
                 resources=self._described,
             ),
             "ListTagsForResource": operation(
-                self._list_tags, "resourceArn", resources=_named
+                self._list_tags, "resourceArn", resources=self._meant_by
             ),
-            "TagResource": operation(self._tag, "resourceArn tags", resources=_named),
-            "UntagResource": operation(self._untag, "resourceArn tagKeys", resources=_named),
+            "TagResource": operation(self._tag, "resourceArn tags", resources=self._meant_by),
+            "UntagResource": operation(
+                self._untag, "resourceArn tagKeys", resources=self._meant_by
+            ),
         }  # fmt: skip
 
     # -- types ------------------------------------------------------------------------------------
@@ -160,6 +162,13 @@ class ElasticInference:
         self._plane.tag(self._named(call).id, {}, keys)
         return {}
 
+    def _meant_by(self, call: Call) -> Sequence[str]:
+        """The accelerator as policies name it, whatever the partition that was written."""
+        match = _ARN.fullmatch(call.input["resourceArn"])
+        if match is None:
+            return [call.input["resourceArn"]]
+        return [names.accelerator_arn(match["region"], match["account"], match["id"])]
+
     def _named(self, call: Call) -> Accelerator:
         """The accelerator of `resourceArn`."""
         arn = call.input["resourceArn"]
@@ -180,10 +189,6 @@ class ElasticInference:
                 next_step="Use the credentials of the instance that it is attached to.",
             )
         return found
-
-
-def _named(call: Call) -> Sequence[str]:
-    return [call.input["resourceArn"]]
 
 
 def _ids(call: Call) -> Sequence[str]:

@@ -8,8 +8,7 @@ from elastic_inference.aws import iam_entities, iam_tags, iam_words
 from elastic_inference.aws.call import Call, Document, Operations
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.iam_resources import operation
-from elastic_inference.control import names, records
-from elastic_inference.control.access import INSTANCES
+from elastic_inference.control import records
 from elastic_inference.control.caller import Caller
 from elastic_inference.control.identities import Identities
 from elastic_inference.control.plane import ControlPlane
@@ -22,12 +21,7 @@ def check_pass(plane: ControlPlane, caller: Caller, role: str) -> None:
     Raises:
         AccessDeniedError: no policy lets the caller pass it.
     """
-    plane.access.authorise(
-        caller.principal,
-        "iam:PassRole",
-        names.role_arn(caller.account, role),
-        {**caller.context, "iam:PassedToService": INSTANCES},
-    )
+    plane.access.authorise_pass(caller.principal, role, caller.context)
 
 
 class InstanceProfiles:

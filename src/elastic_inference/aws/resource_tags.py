@@ -8,12 +8,21 @@ from typing import Any
 from elastic_inference.control import arns
 from elastic_inference.control.plane import ControlPlane
 
-_GROUP = "autoScalingGroupName/"
+_GROUP = "autoScalingGroupName"
 
 
 def kind_of(arn: str) -> str:
     """What sort of thing an ARN names, as `instance`; "" for `*`."""
-    return arn.rpartition(":")[2].partition("/")[0] if arn.startswith("arn:") else ""
+    return _kind_and_name(arn)[0]
+
+
+def _kind_and_name(arn: str) -> tuple[str, str]:
+    """What the last part of an ARN says. A name may have colons and slashes of its own."""
+    parts = arn.split(":", arns.PARTS - 1)
+    if len(parts) < arns.PARTS:
+        return "", ""
+    head, _, name = parts[-1].partition("/")
+    return head.rpartition(":")[2], name
 
 
 class ResourceTags:
@@ -44,9 +53,9 @@ class ResourceTags:
         parts = arn.split(":", arns.PARTS - 1)
         if len(parts) < arns.PARTS:
             return "", {}
-        service, kind = parts[2], kind_of(arn)
-        name = arn.rpartition(":")[2].partition("/")[2]
-        if kind == _GROUP.rstrip("/"):
+        service = parts[2]
+        kind, name = _kind_and_name(arn)
+        if kind == _GROUP:
             group = self._groups.get(account, name)
             tags = group.tags if group else {}
             return service, {key: str(each["value"]) for key, each in tags.items()}

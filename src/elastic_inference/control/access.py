@@ -12,6 +12,7 @@ from elastic_inference.control import names, policy, records
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.policy import Decision, Policy, Request
 from elastic_inference.control.records import AccessKey, Instance, Role, User
+from elastic_inference.control.session_quota import SessionQuota
 from elastic_inference.control.store import Store
 from elastic_inference.errors import AccessDeniedError, NotFoundError
 from elastic_inference.protocol import sigv4
@@ -33,6 +34,17 @@ _OF_HOSTS = frozenset(
         "elastic-inference:ValidateInstance",
         "elastic-inference:TerminateInstance",
     }
+)
+
+# The control API's own of what IAM does.
+_OF_IDENTITIES = frozenset(
+    f"elastic-inference:{each}"
+    for each in (
+        *("CreateUser", "DeleteUser", "ListUsers", "CreateRole", "DeleteRole", "ListRoles"),
+        *("PutPolicy", "GetPolicy", "DeletePolicy", "ListPolicies", "AttachPolicy", "DetachPolicy"),
+        *("CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListAccessKeys"),
+        *("PutIdentityMapping", "DeleteIdentityMapping", "ListIdentityMappings"),
+    )
 )
 
 
@@ -83,6 +95,7 @@ class Access:
         self._clock = clock
         self._region = region
         self._lifetime = lifetime
+        self._sessions = SessionQuota()
 
     # -- who ------------------------------------------------------------------------------------
 
@@ -202,6 +215,19 @@ class Access:
             f"{what}: {principal.arn} may not do {action} on {resource}, since {why}.",
             next_step=f"Allow it with a policy for {_of(principal)} that has the Action {action}"
             " (ei access policy put, ei access attach).",
+        )
+
+    def authorise_pass(self, principal: Principal, role: str, context: Context) -> None:
+        """Refuse who may not give a role to instances (iam:PassRole).
+
+        Raises:
+            AccessDeniedError: no policy lets the principal pass it.
+        """
+        self.authorise(
+            principal,
+            "iam:PassRole",
+            names.role_arn(principal.account, role),
+            {**context, "iam:PassedToService": INSTANCES},
         )
 
     def policies(self, key: AccessKey) -> list[Policy]:
@@ -324,17 +350,30 @@ class Access:
             )
 
     def add_session(
-        self, account: str, role: str, name: str, lifetime: float, instance_id: str | None = None
+        self,
+        account: str,
+        role: str,
+        name: str,
+        lifetime: float,
+        instance_id: str | None = None,
+        *,
+        taker: Principal | None = None,
     ) -> AccessKey:
         """Credentials of a role for a time.
 
+        Args:
+            taker: who takes the role, of whom it is counted.
+
         Raises:
+            LimitExceededError: the taker has too many credentials for a time already.
             NotFoundError: there is no such role.
         """
         if self._store.roles.get(account, role) is None:
             raise NotFoundError(
                 f"There is no role {role[:64]!r}.", next_step="ei access role list shows them."
             )
+        if taker is not None:
+            self._sessions.count(taker.key, self._clock.time(), lifetime)
         return self._add(
             kind=records.ROLE,
             account=account,
@@ -351,12 +390,14 @@ class Access:
 
         Raises:
             AccessDeniedError: the key is no lasting one of the owner or a user.
+            LimitExceededError: whose it is has too many of them already.
         """
         if key.session_token is not None or key.kind not in _LASTING:
             raise AccessDeniedError(
                 "Cannot call GetSessionToken with session credentials.",
                 next_step="Use the keys of a user, or assume a role.",
             )
+        self._sessions.count(key, self._clock.time(), lifetime)
         return self._add(
             kind=key.kind,
             account=key.account,
@@ -406,8 +447,10 @@ def _is_barred(key: AccessKey, action: str) -> bool:
     """Whether credentials of GetSessionToken are refused an action whatever policies say."""
     if key.session_token is None or key.kind not in _LASTING:
         return False
-    return action.startswith("iam:") or (
-        action.startswith("sts:") and action not in {"sts:AssumeRole", "sts:GetCallerIdentity"}
+    return (
+        action.startswith("iam:")
+        or action in _OF_IDENTITIES
+        or (action.startswith("sts:") and action not in {"sts:AssumeRole", "sts:GetCallerIdentity"})
     )
 
 

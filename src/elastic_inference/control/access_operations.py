@@ -12,7 +12,8 @@ from elastic_inference.control.identities import Identities
 from elastic_inference.control.instance_documents import credentials
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.policy import MAX_CHARACTERS
-from elastic_inference.errors import InvalidRequestError
+from elastic_inference.control.records import Role
+from elastic_inference.errors import AccessDeniedError, InvalidRequestError
 
 _USUAL_SESSION, _LONGEST_SESSION = 3600.0, 43200.0
 
@@ -230,10 +231,30 @@ class AccessOperations:
     def _assume(self, document: Document, caller: Caller) -> Document:
         lifetime = number(document, "durationSeconds", 900, _LONGEST_SESSION) or _USUAL_SESSION
         name = caller.principal.key.name or "owner"
-        key = self._plane.access.add_session(
-            caller.account, required(document, "roleName"), name, lifetime
-        )
+        with self._plane.store.transaction():
+            role = self._identities.role(caller.account, required(document, "roleName"))
+            self._check_trust(role, lifetime, caller)
+            key = self._plane.access.add_session(
+                caller.account, role.name, name, lifetime, taker=caller.principal
+            )
         return {"credentials": credentials(key)}
+
+    def _check_trust(self, role: Role, lifetime: float, caller: Caller) -> None:
+        """Refuse a role to whom it does not trust; the owner may take any."""
+        principal = caller.principal
+        if principal.key.kind == records.OWNER:
+            return
+        context = {**caller.context, "sts:RoleSessionName": principal.key.name}
+        if not self._plane.access.trust(principal, role, context).decision.allowed:
+            raise AccessDeniedError(
+                f"{principal.arn} may not take the role {role.name}: its trust policy does not"
+                " allow it.",
+                next_step="Allow sts:AssumeRole in it (aws iam update-assume-role-policy).",
+            )
+        if lifetime > role.max_session:
+            raise InvalidRequestError(
+                f"A session of the role {role.name} has up to {role.max_session} seconds."
+            )
 
     # -- identities of AWS ----------------------------------------------------------------------
 

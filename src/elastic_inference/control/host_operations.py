@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping
 from elastic_inference.control.caller import Caller, number, required, text
 from elastic_inference.control.documents import Document
 from elastic_inference.control.hosts import MAX_LIFETIME, Hosts
-from elastic_inference.control.instance_operations import describe_attached, launch_fields
+from elastic_inference.control.instance_operations import (
+    check_pass,
+    describe_attached,
+    launch_fields,
+)
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.reachable import elsewhere
 from elastic_inference.errors import InvalidRequestError
@@ -37,6 +41,7 @@ class HostOperations:
     def _create_token(self, document: Document, caller: Caller) -> Document:
         lifetime = number(document, "expiresIn", 1, MAX_LIFETIME) or _USUAL_LIFETIME
         launch = launch_fields(document)
+        check_pass(self._plane, caller, launch["role_name"])
         token, expires = self._hosts.create_token(caller.account, lifetime, launch)
         host = elsewhere(self._listening_on, caller.host)
         host = f"[{host}]" if ":" in host else host

@@ -20,6 +20,7 @@ from elastic_inference.control.caller import (
 )
 from elastic_inference.control.documents import Document
 from elastic_inference.control.instance_documents import credentials, document_of
+from elastic_inference.control.launch import DEFAULT_ROLE
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Accelerator, Instance
 from elastic_inference.errors import InvalidRequestError, NotFoundError
@@ -50,8 +51,10 @@ class InstanceOperations:
         provider = text(document, "provider") or records.LOCAL
         if provider not in _PROVIDERS:
             raise InvalidRequestError(f"provider is one of {', '.join(_PROVIDERS)}.")
+        fields = launch_fields(document)
+        check_pass(self._plane, caller, fields["role_name"])
         instance, accelerators, key = self._plane.run_instance(
-            **launch_fields(document),
+            **fields,
             provider=provider,
             account=caller.account,
             client_token=text(document, "clientToken"),
@@ -198,6 +201,16 @@ def launch_fields(document: Document) -> dict[str, Any]:
         "group_ids": texts(document, "securityGroupIds"),
         "tags": tags(document),
     }
+
+
+def check_pass(plane: ControlPlane, caller: Caller, role: str | None) -> None:
+    """Refuse who may not give a role to instances; the default one they have anyway.
+
+    Raises:
+        AccessDeniedError: no policy lets the caller pass it.
+    """
+    if role not in {None, DEFAULT_ROLE}:
+        plane.access.authorise_pass(caller.principal, role, caller.context)
 
 
 def describe_attached(accelerator: Accelerator) -> Document:

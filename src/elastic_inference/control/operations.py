@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeGuard
 
 from elastic_inference.control import names
 from elastic_inference.control.accelerator_operations import AcceleratorOperations
@@ -19,6 +20,7 @@ from elastic_inference.errors import InvalidRequestError
 Operation = Callable[[Document, Caller], Document]
 Unsigned = Callable[[Document], Document]
 _EXEC = "Exec"
+_LONGEST_NAME = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +118,32 @@ class Operations:
 
     def _authorise(self, operation: str, document: Document, caller: Caller) -> None:
         region, account = self._plane.settings.region, caller.account
-        resource = "*"
-        for name, arn in (
-            ("acceleratorId", names.accelerator_arn),
-            ("instanceId", names.instance_arn),
-        ):
-            value = document.get(name)
-            if isinstance(value, str) and len(value) <= 128:
-                resource = arn(region, account, value)
-        self._plane.access.authorise(
-            caller.principal, f"elastic-inference:{operation}", resource, caller.context
-        )
+        found = {name: document[name] for name in _NAMING if _is_name(document.get(name))}
+        if (tagged := document.get("resourceId")) and _is_name(tagged):
+            # It may be an ARN.
+            of = tagged.rpartition("/")[2]
+            found |= {"acceleratorId" if of.startswith("eia-") else "instanceId": of}
+        if operation in _WITH_ROLES:
+            # What is launched is nothing of a role's; whether that may be passed is asked there.
+            found.pop("roleName", None)
+        for resource in [_NAMING[name](region, account, each) for name, each in found.items()] or [
+            "*"
+        ]:
+            self._plane.access.authorise(
+                caller.principal, f"elastic-inference:{operation}", resource, caller.context
+            )
+
+
+_WITH_ROLES = frozenset({"RunInstance", "CreateJoinToken"})
+# What a document's members name, as policies do.
+_NAMING: Mapping[str, Callable[[str, str, str], str]] = {
+    "acceleratorId": names.accelerator_arn,
+    "instanceId": names.instance_arn,
+    "userName": lambda _, account, name: names.user_arn(account, name),
+    "roleName": lambda _, account, name: names.role_arn(account, name),
+    "policyName": lambda _, account, name: names.policy_arn(account, name),
+}
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME
