@@ -181,6 +181,29 @@ def test_a_group_that_is_deleted_meanwhile_launches_nothing(aws: Aws) -> None:
     assert [each.status for each in activities(aws)] == ["Cancelled"]
 
 
+def test_what_was_launched_for_a_group_that_is_deleted_meanwhile_is_ended(aws: Aws) -> None:
+    def killed(plane: ControlPlane, group: ScalingGroup, activity: ScalingActivity) -> Launched:
+        launch(plane, group, activity)
+        raise _KilledError
+
+    write_group(aws)
+    with pytest.raises(_KilledError):
+        scaler(aws, killed).step()
+    (instance,) = instances(aws)
+    with aws.plane.store.transaction():
+        columns = aws.plane.store.scaling_groups.columns
+        aws.plane.store.scaling_groups.change(columns.name == "web", state={"deleting": True})
+    mine = scaler(aws)
+
+    def gone() -> bool | None:
+        mine.step()
+        return aws.plane.store.scaling_groups.count() == 0 or None
+
+    until(gone)
+    assert aws.plane.instance(instance.id).state == records.TERMINATED
+    assert aws.plane.store.scaling_members.count() == 0
+
+
 def test_one_groups_trouble_is_not_the_others(aws: Aws) -> None:
     write_group(aws, "bad", desired=1, VPCZoneIdentifier=7)
     write_group(aws, "web")

@@ -26,17 +26,31 @@ def launch(plane: ControlPlane, group: ScalingGroup, activity: ScalingActivity) 
     Raises:
         AwsError, ElasticInferenceError: it cannot be launched.
     """
-    spec = group.settings["LaunchTemplate"]
     # By what was sent alone nobody knows it again, once the group's tags have changed.
+    known = launched(plane, group, activity)
+    if known is not None:
+        return known
+    spec = group.settings["LaunchTemplate"]
+    named = {"LaunchTemplateId": spec["LaunchTemplateId"], "Version": spec["Version"]}
+    instance = ec2_launch.launch(
+        plane, group.account, {"LaunchTemplate": named},
+        client_token=activity.id,
+        tags=_tags(group),
+        subnet_id=activity.details.get("subnet") or None,
+    )[0]  # fmt: skip
+    return _of(group, instance)
+
+
+def launched(
+    plane: ControlPlane, group: ScalingGroup, activity: ScalingActivity
+) -> Launched | None:
+    """What an earlier `launch` made, if it came so far."""
     instance = ec2_launch.launched(plane, group.account, activity.id)
-    if instance is None:
-        named = {"LaunchTemplateId": spec["LaunchTemplateId"], "Version": spec["Version"]}
-        instance = ec2_launch.launch(
-            plane, group.account, {"LaunchTemplate": named},
-            client_token=activity.id,
-            tags=_tags(group),
-            subnet_id=activity.details.get("subnet") or None,
-        )[0]  # fmt: skip
+    return None if instance is None else _of(group, instance)
+
+
+def _of(group: ScalingGroup, instance: Instance) -> Launched:
+    spec = group.settings["LaunchTemplate"]
     template = {
         "LaunchTemplateId": spec["LaunchTemplateId"],
         "LaunchTemplateName": spec["LaunchTemplateName"],

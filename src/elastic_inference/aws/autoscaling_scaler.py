@@ -21,7 +21,7 @@ from elastic_inference.aws.autoscaling_decisions import (
     TERMINATING,
     decide,
 )
-from elastic_inference.aws.autoscaling_launch import Launched, launch
+from elastic_inference.aws.autoscaling_launch import Launched, launch, launched
 from elastic_inference.aws.autoscaling_state import Groups
 from elastic_inference.aws.autoscaling_tracking import Tracker
 from elastic_inference.aws.errors import AwsError
@@ -159,16 +159,24 @@ class Scaler:
     def _launch_one(self, group: ScalingGroup, activity: ScalingActivity) -> None:
         now = self._store.scaling_groups.get(group.account, group.name)
         if now is None or now.state.get("deleting"):
-            with self._store.transaction():
-                self._groups.activities.end(activity, CANCELLED, "The group is being deleted.")
+            self._cancel(group, activity)
             return
         try:
-            launched = self._launch(self._plane, now, activity)
+            made = self._launch(self._plane, now, activity)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next launch waits
             self._note_failure(now, activity, error)
             return
         with self._store.transaction():
-            self._add_member(now, activity, launched)
+            self._add_member(now, activity, made)
+
+    def _cancel(self, group: ScalingGroup, activity: ScalingActivity) -> None:
+        """Launch nothing for a group that is being deleted; what was launched is to be ended."""
+        made = launched(self._plane, group, activity)
+        with self._store.transaction():
+            if made is None:
+                self._groups.activities.end(activity, CANCELLED, "The group is being deleted.")
+            else:
+                self._add_member(group, activity, made)
 
     def _note_failure(
         self, group: ScalingGroup, activity: ScalingActivity, error: Exception
@@ -179,10 +187,8 @@ class Scaler:
             self._groups.activities.end(activity, FAILED, f"{text} Launching EC2 instance failed.")
             self._groups.failed(group)
 
-    def _add_member(
-        self, group: ScalingGroup, activity: ScalingActivity, launched: Launched
-    ) -> None:
-        instance = launched.instance
+    def _add_member(self, group: ScalingGroup, activity: ScalingActivity, made: Launched) -> None:
+        instance = made.instance
         self._store.scaling_members.add(
             ScalingMember(
                 instance_id=instance.id,
@@ -191,7 +197,7 @@ class Scaler:
                 lifecycle=PENDING,
                 health="Healthy",
                 protected=bool(group.settings.get("NewInstancesProtectedFromScaleIn")),
-                template=launched.template,
+                template=made.template,
                 created_at=instance.created_at,
             )
         )
