@@ -23,6 +23,8 @@ _MOST_SAID = 1023
 _FILTERS = ("StartTimeLowerBound", "StartTimeUpperBound", "Status")
 # As long as AWS keeps them.
 KEPT = 42 * 86400.0
+# Of one group, with those that are open.
+_MOST_KEPT = 5000
 
 
 class Activities:
@@ -49,8 +51,21 @@ class Activities:
             created_at=now,
             ended_at=None if status in OPEN else now,
         )
+        self._make_room(group)
         self._table.add(made)
         return made
+
+    def _make_room(self, group: ScalingGroup) -> None:
+        """Drop what ended first of a group that has done very much."""
+        columns = self._table.columns
+        own = (columns.account == group.account, columns.group_name == group.name)
+        more = self._table.count(*own) - _MOST_KEPT
+        if more < 0:
+            return
+        ended = self._table.where(
+            *own, columns.ended_at.is_not(None), order=(columns.created_at,), limit=more + 100
+        )
+        self._table.remove(columns.id.in_([each.id for each in ended]))
 
     def change(self, activity: ScalingActivity, **values: Any) -> None:
         self._table.change(self._table.columns.id == activity.id, **values)

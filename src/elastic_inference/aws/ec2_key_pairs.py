@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
-from elastic_inference.aws import tags
+from elastic_inference.aws import ec2_quotas, tags
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.errors import AwsError, unsupported
 from elastic_inference.aws.filters import Reader, select
@@ -89,6 +89,7 @@ class KeyPairs:
         with self._plane.store.transaction():
             if self._named(call.account, name) is not None:
                 raise AwsError("InvalidKeyPair.Duplicate", f"The keypair '{name}' already exists.")
+            ec2_quotas.check(self._plane.store.key_pairs, call.account, ec2_quotas.KEY_PAIRS)
             self._plane.store.key_pairs.add(pair)
         return pair
 

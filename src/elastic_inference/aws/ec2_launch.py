@@ -13,7 +13,7 @@ from elastic_inference.aws import ec2_launch_data
 from elastic_inference.aws.ec2_template_data import template_data
 from elastic_inference.aws.errors import AwsError, unsupported
 from elastic_inference.aws.iam_profiles import check_pass
-from elastic_inference.control import names
+from elastic_inference.control import names, records
 from elastic_inference.control.caller import Caller
 from elastic_inference.control.launch import LaunchRequest
 from elastic_inference.control.plane import ControlPlane
@@ -22,6 +22,8 @@ from elastic_inference.errors import LimitExceededError
 
 __all__ = ["launch", "launched", "template_data"]
 _MOST = 100
+# That an account has at one time, stopped ones among them.
+MOST_INSTANCES = 5000
 _MAX_TOKEN = 64
 TEMPLATE_ID, TEMPLATE_VERSION = "aws:ec2launchtemplate:id", "aws:ec2launchtemplate:version"
 
@@ -62,6 +64,7 @@ def launch(
         check_pass(plane, caller, profile.role_name or "")
     request = replace(request, tags={**request.tags, **(tags or {}), **_template_tags(template)})
     digest = _digest([data, dict(tags or {}), subnet_id])
+    most = _room(plane, account, least, most, token)
     requests = _requests(request, most, token, digest)
     with _ec2_errors():
         instances, are_new = plane.run_instances(requests, least)
@@ -101,6 +104,25 @@ def _merged(
         return None, given
     template, version, found = template_data(plane, account, spec)
     return (template, version), merge(found, given)
+
+
+def _room(plane: ControlPlane, account: str, least: int, most: int, token: str | None) -> int:
+    """How many of the instances that are wanted the account may have."""
+    if token is not None and launched(plane, account, token) is not None:
+        return most
+    columns = plane.store.instances.columns
+    there = plane.store.instances.count(
+        columns.account == account,
+        columns.provider == records.LOCAL,
+        columns.state != records.TERMINATED,
+    )
+    if there + least > MOST_INSTANCES:
+        raise AwsError(
+            "InstanceLimitExceeded",
+            f"You have {there} instances; with {least} more there would be more than the"
+            f" {MOST_INSTANCES} that an account may have. Terminate some.",
+        )
+    return min(most, MOST_INSTANCES - there)
 
 
 def _moved(data: dict[str, Any], subnet_id: str) -> dict[str, Any]:

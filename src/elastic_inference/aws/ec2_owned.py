@@ -14,6 +14,7 @@ from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Instance
 from elastic_inference.errors import ConflictError, InvalidRequestError
 
+_MOST = 1000
 _ID = re.compile(r"i-[0-9a-f]{8}(?:[0-9a-f]{9})?")
 
 
@@ -23,6 +24,7 @@ def owned(plane: ControlPlane, account: str, ids: Sequence[str]) -> list[Instanc
     Raises:
         AwsError: one of them is not there.
     """
+    _check_count(ids)
     for each in ids:
         if not _ID.fullmatch(each):
             raise AwsError("InvalidInstanceID.Malformed", f'Invalid id: "{each[:64]}"')
@@ -42,6 +44,12 @@ def owned(plane: ControlPlane, account: str, ids: Sequence[str]) -> list[Instanc
     return [found[each] for each in wanted]
 
 
+def _check_count(ids: Sequence[str]) -> None:
+    # Policies decide on each of them.
+    if len(ids) > _MOST:
+        raise AwsError("InvalidParameterValue", f"A call names up to {_MOST} instances.")
+
+
 def one_owned(plane: ControlPlane, call: Call) -> Instance:
     """The instance of the parameter InstanceId."""
     return owned(plane, call.account, [call.input["InstanceId"]])[0]
@@ -52,6 +60,7 @@ def arns(plane: ControlPlane) -> Callable[[Call], Sequence[str]]:
 
     def resources(call: Call) -> Sequence[str]:
         ids = call.input.get("InstanceIds") or [call.input.get("InstanceId") or "*"]
+        _check_count(ids)
         region = plane.settings.region
         return [names.instance_arn(region, call.account, each) for each in dict.fromkeys(ids)]
 

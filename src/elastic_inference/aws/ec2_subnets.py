@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from sqlalchemy import func
 from sqlalchemy import select as select_columns
 
-from elastic_inference.aws import tags
+from elastic_inference.aws import ec2_quotas, tags
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.ec2_lookup import Lookup, chosen, in_use, no_subnet
 from elastic_inference.aws.errors import AwsError, missing, unsupported
@@ -62,6 +62,9 @@ class Subnets:
             raise missing("ec2", "cidrBlock")
         with self._plane.connections.rechecked():
             vpc = self._lookup.vpc(call.account, given["VpcId"])
+            table = self._store.subnets
+            in_vpc = table.columns.vpc_id == vpc.id
+            ec2_quotas.check(table, call.account, ec2_quotas.SUBNETS, in_vpc)
             try:
                 made = self._plane.network.create_subnet(
                     call.account, vpc.id, given["CidrBlock"], None

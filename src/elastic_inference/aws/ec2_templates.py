@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from elastic_inference.aws import ec2_launch_data, tags
+from elastic_inference.aws import ec2_launch_data, ec2_quotas, tags
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.ec2_template_data import (
+    LATEST,
     TOKEN,
     find_template,
     find_version,
@@ -29,6 +31,8 @@ _KIND = "launch-template"
 _NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")
 _MAX_DESCRIPTION = 255
 _PAGE = 200
+_VERSIONS = 10_000
+_MAX_SIZE = 65_536
 
 
 class Templates:
@@ -90,6 +94,7 @@ class Templates:
                     "InvalidLaunchTemplateName.AlreadyExistsException",
                     "Launch template name already in use.",
                 )
+            ec2_quotas.check(self._store.templates, call.account, ec2_quotas.TEMPLATES)
             self._store.templates.add(template)
             self._store.template_versions.add(_version(call, template, 1, data, now))
         return {"LaunchTemplate": describe_template(template)}
@@ -100,10 +105,20 @@ class Templates:
             columns.template_id == known.id, columns.version == 1
         )
         if known.name != name or (first is not None and own_data(first) != data):
-            raise AwsError(
-                "IdempotentParameterMismatch",
-                "The client token was used for a request with other parameters. Take another one.",
-            )
+            raise _mismatch()
+
+    def _check_repeated(
+        self, call: Call, template: LaunchTemplate, made: LaunchTemplateVersion
+    ) -> None:
+        data: Mapping[str, Any] = call.input["LaunchTemplateData"]
+        if source := call.input.get("SourceVersion"):
+            # The latest one may be the one that was made, and has what it was made of.
+            wanted = own_data(made) if source == LATEST else {}
+            if not wanted:
+                wanted = own_data(find_version(self._plane, template, source))
+            data = {**wanted, **data}
+        if data != own_data(made):
+            raise _mismatch()
 
     def _create_version(self, call: Call) -> Document:
         data: Mapping[str, Any] = call.input["LaunchTemplateData"]
@@ -113,10 +128,16 @@ class Templates:
             columns = self._store.template_versions.columns
             for each in self._store.template_versions.where(columns.template_id == template.id):
                 if token and each.data.get(TOKEN) == token:
+                    self._check_repeated(call, template, each)
                     return {"LaunchTemplateVersion": describe_version(template, each)}
             if source := call.input.get("SourceVersion"):
                 data = {**own_data(find_version(self._plane, template, source)), **data}
             check_data(self._plane, data)
+            if self._store.template_versions.count(columns.template_id == template.id) >= _VERSIONS:
+                raise AwsError(
+                    "MaxTemplateVersionLimitExceeded",
+                    f"A launch template has up to {_VERSIONS} versions. Delete some of them.",
+                )
             number = template.latest_version + 1
             made = _version(call, template, number, data, now)
             self._store.template_versions.add(made)
@@ -164,6 +185,12 @@ class Templates:
 
 def check_data(plane: ControlPlane, data: Mapping[str, Any]) -> None:
     """Refuse a template that could never be launched here."""
+    size = len(json.dumps(data, default=repr))
+    if size > _MAX_SIZE:
+        raise AwsError(
+            "InvalidParameterValue",
+            f"A launch template's data has {size} characters; {_MAX_SIZE} are allowed.",
+        )
     ec2_launch_data.check(data)
     ec2_launch_data.accelerator_types(plane, data)
     ec2_launch_data.user_data(plane, data.get("UserData", ""))
@@ -216,6 +243,13 @@ def _version(
         created_by=call.caller.principal.arn,
         data={**data, **({TOKEN: token} if token else {})},
         created_at=now,
+    )
+
+
+def _mismatch() -> AwsError:
+    return AwsError(
+        "IdempotentParameterMismatch",
+        "The client token was used for a request with other parameters. Take another one.",
     )
 
 

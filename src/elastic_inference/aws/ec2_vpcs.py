@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from elastic_inference.aws import tags
+from elastic_inference.aws import ec2_quotas, tags
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.ec2_lookup import Lookup, chosen, in_use, no_vpc
 from elastic_inference.aws.errors import AwsError, missing, unsupported
@@ -59,6 +59,7 @@ class Vpcs:
         if "CidrBlock" not in given:
             raise missing("ec2", "cidrBlock")
         with self._plane.connections.rechecked():
+            ec2_quotas.check(self._store.vpcs, call.account, ec2_quotas.VPCS)
             try:
                 made = self._plane.network.create_vpc(call.account, given["CidrBlock"])
             except InvalidRequestError as error:

@@ -12,7 +12,7 @@ from elastic_inference.control.wildcards import ONE, STAR, Glob, Wild
 
 T = TypeVar("T")
 Reader = Callable[[T], "str | Iterable[str] | None"]
-_MAX_FILTERS, _MAX_VALUES = 50, 200
+_MAX_FILTERS, _MAX_VALUES, _MAX_CHARACTERS = 50, 200, 65_536
 _PIECES = re.compile(r"\\[*?\\]|[*?]|\\|[^*?\\]+", re.DOTALL)
 _WILD: Mapping[str, str | Wild] = {"*": STAR, "?": ONE, "\\": "\\"}
 
@@ -45,6 +45,12 @@ def _filters(call: Call) -> Sequence[Mapping[str, Any]]:
     found: Sequence[Mapping[str, Any]] = call.input.get("Filters", ())
     if len(found) > _MAX_FILTERS:
         raise AwsError("FilterLimitExceeded", f"There may be {_MAX_FILTERS} filters.")
+    size = sum(len(value) for each in found for value in each.get("Values", ()))
+    if size > _MAX_CHARACTERS:
+        raise AwsError(
+            "FilterLimitExceeded",
+            f"The values of filters have {size} characters; {_MAX_CHARACTERS} are allowed.",
+        )
     return found
 
 

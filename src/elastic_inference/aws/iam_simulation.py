@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from elastic_inference.aws import iam_words
@@ -21,6 +22,8 @@ _ACTION = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9]{1,128}")
 _SOURCE = re.compile(r"arn:aws:iam::([0-9]{12}):(user|role)/(.{1,64})")
 _COMMON = f"ActionNames ResourceArns PolicyInputList ContextEntries {iam_words.PAGE}"
 _MOST = 1000
+# That the results of one page are decided by.
+_MOST_STATEMENTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,8 @@ def _simulate(call: Call, principal: str, sources: Sequence[_Source]) -> Documen
         list(enumerate(pairs)),
         lambda each: each[0],
         lambda each: _result(sources, Request(principal, each[1][0], each[1][1], context), missing),
+        # Each result may name each statement; as in AWS a page may be shorter than it might be.
+        most=max(1, _MOST_STATEMENTS // max(1, _count(sources))),
     )
 
 
@@ -150,13 +155,25 @@ def _result(
 
 
 def _statement(source: _Source, statement: Statement) -> Mapping[str, Any]:
-    span: Span = spans(source.policy.text)[source.policy.statements.index(statement)]
+    own = source.policy.statements
+    # By what it is, not by what it says: another one may say the same.
+    place = next(at for at, each in enumerate(own) if each is statement)
+    span: Span = _spans(source.policy.text)[place]
     return {
         "SourcePolicyId": source.id,
         "SourcePolicyType": source.type,
         "StartPosition": {"Line": span.line, "Column": span.column},
         "EndPosition": {"Line": span.end_line, "Column": span.end_column},
     }
+
+
+def _count(sources: Sequence[_Source]) -> int:
+    return sum(len(each.policy.statements) for each in sources)
+
+
+@lru_cache(maxsize=64)
+def _spans(text: str) -> Sequence[Span]:
+    return spans(text)
 
 
 def _asked(sources: Sequence[_Source], but: Mapping[str, object] | None = None) -> list[str]:

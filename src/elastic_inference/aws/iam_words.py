@@ -83,6 +83,7 @@ def listed(
     show: Callable[[T], Any],
     *,
     usual: int = _USUAL,
+    most: int = _MOST,
 ) -> Document:
     """One page of items as the list `name` of a result.
 
@@ -91,7 +92,7 @@ def listed(
     """
     found, marker = page(
         items, call, key,
-        size="MaxItems", most=_MOST, usual=usual, code="ValidationError",
+        size="MaxItems", most=min(most, _MOST), usual=usual, code="ValidationError",
         token="Marker",  # noqa: S106 - a parameter's name
     )  # fmt: skip
     return {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from elastic_inference.aws.call import Call, Document, Operations, operation
@@ -11,6 +12,7 @@ from elastic_inference.control import names, records
 from elastic_inference.control.identities import USUAL_SESSION
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import AccessKey, Role
+from elastic_inference.errors import LimitExceededError
 
 # Of a role that was taken with a role's own credentials, and of the account's owner.
 _HOUR = 3600
@@ -52,7 +54,8 @@ class Sts:
         key = call.caller.principal.key
         longest = _HOUR if key.kind == records.OWNER else 3 * _HALF_A_DAY
         lifetime = min(call.input.get("DurationSeconds", _HALF_A_DAY), longest)
-        return {"Credentials": _show(self._plane.access.add_token(key, lifetime))}
+        with _throttled():
+            return {"Credentials": _show(self._plane.access.add_token(key, lifetime))}
 
     # -- roles ----------------------------------------------------------------------------------
 
@@ -61,7 +64,11 @@ class Sts:
         access = self._plane.access
         with self._plane.store.transaction():
             role = self._trusted(call)
-            key = access.add_session(call.account, role.name, session, _duration(call, role))
+            lifetime = _duration(call, role)
+            with _throttled():
+                key = access.add_session(
+                    call.account, role.name, session, lifetime, taker=call.caller.principal
+                )
         return {
             "Credentials": _show(key),
             "AssumedRoleUser": {
@@ -109,6 +116,14 @@ def _duration(call: Call, role: Role) -> int:
             " role chaining",
         )
     return wanted
+
+
+@contextlib.contextmanager
+def _throttled() -> Iterator[None]:
+    try:
+        yield
+    except LimitExceededError as error:
+        raise AwsError("Throttling", f"{error.message} {error.next_step}".strip()) from error
 
 
 def _denied(call: Call, why: str) -> AwsError:

@@ -27,6 +27,7 @@ def given(call: Call, resource_type: str) -> dict[str, str]:
                 f"'{kind}' is not a valid taggable resource type for this operation.",
             )
         found.update(read(each.get("Tags", ())))
+    _check_count(found)
     return found
 
 
@@ -52,9 +53,13 @@ def read(tags: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         if key in found:
             raise AwsError("InvalidParameterValue", f"Duplicate tag key {key!r} specified.")
         found[key] = value
+    _check_count(found)
+    return found
+
+
+def _check_count(found: Mapping[str, str]) -> None:
     if len(found) > MAX_TAGS:
         raise AwsError("TagLimitExceeded", f"A resource has up to {MAX_TAGS} tags.")
-    return found
 
 
 def shown(tags: Mapping[str, str]) -> list[dict[str, str]] | None:

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 
 from elastic_inference.control import names
 from elastic_inference.control.billing import Prices
-from elastic_inference.control.caller import Caller, flag, number, page, required, tags, text, texts
+from elastic_inference.control.caller import (
+    Caller,
+    check_tag_keys,
+    flag,
+    number,
+    page,
+    required,
+    tags,
+    text,
+    texts,
+)
 from elastic_inference.control.certificates import server_name
 from elastic_inference.control.documents import Document, describe_device, describe_type
 from elastic_inference.control.own_addresses import OwnAddresses
@@ -190,6 +200,7 @@ class AcceleratorOperations:
         keys = texts(document, "tagKeys")
         if not keys:
             raise InvalidRequestError("tagKeys is missing.")
+        check_tag_keys(keys)
         return self._change_tags(document, caller, {}, keys)
 
     def _change_tags(

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 _MAX_IDS = 1000
 _TEXT = re.compile(r"[ -~]{0,256}")
+# And halves of surrogate pairs, which no encoding has.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,24 @@ def tags(document: Document, name: str = "tags") -> dict[str, str]:
     value = document.get(name) or {}
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         raise InvalidRequestError(f"{name} must be texts by their keys.")
+    for each in (*value, *value.values()):
+        if _CONTROL.search(each):
+            raise InvalidRequestError(f"{name} must have no control characters.")
+    check_tag_keys(value)
     return value
+
+
+def check_tag_keys(keys: Iterable[str]) -> None:
+    """Refuse tags that only AWS's services give.
+
+    Raises:
+        InvalidRequestError: one is.
+    """
+    for each in keys:
+        if each.lower().startswith("aws:"):
+            raise InvalidRequestError(
+                f"The tag {each[:64]!r} begins with aws:, which is for AWS's services alone."
+            )
 
 
 def page(

@@ -13,6 +13,7 @@ from elastic_inference.control.clock import Clock
 from elastic_inference.control.defaults import TRUST
 from elastic_inference.control.managed_policies import managed
 from elastic_inference.control.policy_versions import MAX_DESCRIPTION, PolicyVersions
+from elastic_inference.control.quotas import check_quota
 from elastic_inference.control.records import (
     AccessKey,
     Attachment,
@@ -36,6 +37,9 @@ _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 MAX_KEYS = 2
 MAX_ATTACHED = 20
 USUAL_SESSION = 3600
+# As AWS has them, and how many characters the policies inside each kind have together.
+MAX_USERS, MAX_ROLES, MAX_PROFILES = 5000, 1000, 1000
+_MAX_INLINE: Mapping[str, int] = {records.USER: 2048, records.ROLE: 10_240}
 _LONG_NAME = 128
 
 
@@ -58,6 +62,7 @@ class Identities:
         )
         if self._store.users.get(account, name) is not None:
             raise ConflictError(f"There is a user {name!r} already.")
+        check_quota(self._store.users, account, "UsersPerAccount", MAX_USERS)
         self._store.users.add(user)
         return user
 
@@ -95,6 +100,7 @@ class Identities:
         )
         if self._store.roles.get(account, name) is not None:
             raise ConflictError(f"There is a role {name!r} already.")
+        check_quota(self._store.roles, account, "RolesPerAccount", MAX_ROLES)
         self._store.roles.add(role)
         return role
 
@@ -116,6 +122,7 @@ class Identities:
         )
         if self._store.profiles.get(account, name) is not None:
             raise ConflictError(f"There is an instance profile {name!r} already.")
+        check_quota(self._store.profiles, account, "InstanceProfilesPerAccount", MAX_PROFILES)
         self._store.profiles.add(profile)
         return profile
 
@@ -157,9 +164,23 @@ class Identities:
         self._principal(account, kind, name)
         policy.parse(text, name=_named(policy_name, "policy", _LONG_NAME))
         self._remove_inline(account, kind, name, policy_name)
+        self._check_inline(account, kind, name, text)
         self._store.inline_policies.add(
             InlinePolicy(account=account, kind=kind, name=name, policy=policy_name, document=text)
         )
+
+    def _check_inline(self, account: str, kind: str, name: str, text: str) -> None:
+        """Refuse more than fits into a user or role; blanks are not counted."""
+        columns, most = self._store.inline_policies.columns, _MAX_INLINE[kind]
+        others = self._store.inline_policies.where(
+            columns.account == account, columns.kind == kind, columns.name == name
+        )
+        texts = [text, *(each.document for each in others)]
+        if sum(len("".join(each.split())) for each in texts) > most:
+            raise LimitExceededError(
+                f"Maximum policy size of {most} bytes exceeded for {kind} {name}",
+                next_step="Make policies of their own of it, and attach these.",
+            )
 
     def delete_inline(self, account: str, kind: str, name: str, policy_name: str) -> None:
         self._principal(account, kind, name)

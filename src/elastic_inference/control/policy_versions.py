@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from elastic_inference.control import names, policy
 from elastic_inference.control.clock import Clock
+from elastic_inference.control.quotas import check_quota
 from elastic_inference.control.records import PolicyRecord, PolicyVersion
 from elastic_inference.control.store import Store
 from elastic_inference.errors import (
@@ -17,6 +18,7 @@ from elastic_inference.errors import (
 )
 
 MAX_VERSIONS = 5
+MAX_POLICIES = 1500  # of an account, as AWS has it
 MAX_DESCRIPTION = 1000
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,128}")
 
@@ -56,6 +58,7 @@ class PolicyVersions:
         policy.parse(document, name=name)
         if self._store.policies.get(account, name) is not None:
             raise ConflictError(f"There is a policy {name!r} already.")
+        check_quota(self._store.policies, account, "PoliciesPerAccount", MAX_POLICIES)
         now = self._clock.time()
         made = PolicyRecord(
             account=account,
