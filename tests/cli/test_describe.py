@@ -16,6 +16,7 @@ import pytest
 
 from elastic_inference import __version__
 from elastic_inference.cli.main import parse
+from elastic_inference.cli.output import table
 from elastic_inference.cli.parser import build_parser
 from tests.pools import EI, ei, environment
 
@@ -153,3 +154,8 @@ def test_every_example_is_understood() -> None:
                 parse(shlex.split(command[1]))
                 count += 1
     assert count > 100
+
+
+def test_a_table_has_one_line_for_each_row() -> None:
+    shown = table(("NAME",), [("a\r\nb\x1b[2Jc",), ("d",)])
+    assert shown.splitlines() == ["NAME", "a\ufffd\ufffdb\ufffd[2Jc", "d"]

@@ -11,13 +11,18 @@ _MIB = 1 << 20
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell."""
-    lines = [header, *rows]
+    """Columns as wide as their widest cell, with nothing in them that moves a terminal's cursor."""
+    lines = [header, *([_line(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def _line(text: str) -> str:
+    """A text as it may stand in a line: what somebody gave as a name may hold anything."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 def give_up(stream: TextIO) -> None:
