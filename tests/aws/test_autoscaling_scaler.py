@@ -204,6 +204,18 @@ def test_what_was_launched_for_a_group_that_is_deleted_meanwhile_is_ended(aws: A
     assert aws.plane.store.scaling_members.count() == 0
 
 
+def test_what_a_failure_says_is_one_line(aws: Aws, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(*_: Any) -> Launched:
+        raise AwsError("InvalidSubnetID.NotFound", "The subnet ID 'a\r\nb' does not exist")
+
+    write_group(aws)
+    scaler(aws, fails).step()
+    (said,) = [each.getMessage() for each in caplog.records if "could not launch" in each.msg]
+    assert said.isprintable()
+    (activity,) = activities(aws)
+    assert activity.message.isprintable()
+
+
 def test_one_groups_trouble_is_not_the_others(aws: Aws) -> None:
     write_group(aws, "bad", desired=1, VPCZoneIdentifier=7)
     write_group(aws, "web")

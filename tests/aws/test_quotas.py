@@ -163,6 +163,13 @@ class TestOfEc2:
             ec2.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=tags)
 
 
+def test_pages_have_something(aws: Aws) -> None:
+    with refused("InvalidParameterValue", "MaxResults"):
+        aws.client("ec2", parameter_validation=False).describe_images(MaxResults=-1)
+    with refused("ValidationError", "MaxRecords"):
+        aws.client("autoscaling").describe_policies(MaxRecords=-1)
+
+
 class TestOfGroups:
     def test_launches_at_one_time(self, aws: Aws) -> None:
         make_template(aws)

@@ -15,7 +15,7 @@ from tests.aws.conftest import Aws
 from tests.aws.iam import allow, deny, trust
 from tests.aws.launching import request
 from tests.aws.refusals import refused
-from tests.aws.scaling import make_group, make_template
+from tests.aws.scaling import make_group, make_template, write_group
 
 TAGS = [{"Key": "team", "Value": "vision"}]
 
@@ -87,6 +87,25 @@ class TestLaunches:
             with refused("AccessDenied", status=403):
                 wanted["AutoScalingGroupName"] = "new"
                 scaling.create_auto_scaling_group(**wanted, MinSize=0, MaxSize=1)
+
+    def test_templates_that_groups_follow_give_roles_that_may_be_passed(self, aws: Aws) -> None:
+        make_template(aws)
+        write_group(aws)
+        key = _user(aws, allow("ec2:*"))
+        ec2, which = aws.client("ec2", key), {"LaunchTemplateName": "web"}
+        with_role = {"IamInstanceProfile": {"Name": "elastic-inference"}}
+        new = {**which, "SourceVersion": "1", "LaunchTemplateData": with_role}
+        with refused("UnauthorizedOperation", "iam:PassRole", status=403):
+            ec2.create_launch_template_version(**new)
+        ec2.create_launch_template_version(
+            **which, SourceVersion="1", LaunchTemplateData={"InstanceType": "c5.large"}
+        )
+        aws.client("ec2").create_launch_template_version(**new)
+        # A group that follows the default one does not have it yet.
+        make_group(aws, "other")
+        with refused("UnauthorizedOperation", "iam:PassRole", status=403):
+            ec2.modify_launch_template(**which, DefaultVersion="3")
+        ec2.modify_launch_template(**which, DefaultVersion="2")
 
 
 class TestNetworks:
@@ -190,6 +209,14 @@ class TestTheControlApi:
         passing = allow("iam:PassRole", on=f"arn:aws:iam::{aws.account}:role/admin")
         bob = _user(aws, allow("elastic-inference:*"), passing)
         assert self.call(aws, bob, "CreateJoinToken", **launch)["joinToken"]
+
+    def test_credentials_of_a_role_are_for_who_may_act_as_it(self, aws: Aws) -> None:
+        instance, _, _ = aws.plane.run_instance(["eia1.medium"])
+        reads = _user(aws, allow("elastic-inference:Get*"))
+        runs = _user(aws, allow("elastic-inference:Get*", "elastic-inference:Exec"))
+        for key, there in ((reads, False), (runs, True), (aws.owner, True)):
+            found = self.call(aws, key, "GetInstanceDocument", instanceId=instance.id)
+            assert bool(found["credentials"]) is there
 
     @pytest.mark.parametrize(
         ("operation", "document", "barred"),

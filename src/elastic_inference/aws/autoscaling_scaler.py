@@ -181,7 +181,9 @@ class Scaler:
     def _note_failure(
         self, group: ScalingGroup, activity: ScalingActivity, error: Exception
     ) -> None:
-        text = str(error) if isinstance(error, AwsError | ElasticInferenceError) else repr(error)
+        said = str(error) if isinstance(error, AwsError | ElasticInferenceError) else repr(error)
+        # One line of the log, whatever a template names.
+        text = "".join(each if each.isprintable() else " " for each in said)
         _log.warning("The group %s could not launch an instance: %s", group.name, text)
         with self._store.transaction():
             self._groups.activities.end(activity, FAILED, f"{text} Launching EC2 instance failed.")

@@ -29,6 +29,7 @@ from elastic_inference.control.records import GroupRecord, RuleRecord
 _INGRESS, _EGRESS = "ingress", "egress"
 _KIND = "security-group-rule"
 _MAX_RULES = 1000  # of one group in one direction
+_MAX_ALL_RULES = 50_000
 _Run = Callable[[Call, str], Document]
 
 
@@ -94,6 +95,11 @@ class GroupRules:
                     "RulesPerSecurityGroupLimitExceeded",
                     "The maximum number of rules per security group has been reached:"
                     f" {_MAX_RULES} in each direction.",
+                )
+            if self._store.rules.count() + len(wanted) > _MAX_ALL_RULES:
+                raise AwsError(
+                    "RulesPerSecurityGroupLimitExceeded",
+                    f"There may be {_MAX_ALL_RULES} rules in all groups. Revoke some.",
                 )
             made = [
                 self._plane.network.add_rule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -12,6 +13,7 @@ from typing import Any
 from elastic_inference.aws import ec2_launch_data, ec2_quotas, tags
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.ec2_template_data import (
+    DEFAULT,
     LATEST,
     TOKEN,
     find_template,
@@ -21,6 +23,7 @@ from elastic_inference.aws.ec2_template_data import (
 )
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.filters import Reader, select
+from elastic_inference.aws.iam_profiles import check_pass
 from elastic_inference.aws.pages import page
 from elastic_inference.aws.times import iso
 from elastic_inference.control import names
@@ -107,6 +110,22 @@ class Templates:
         if known.name != name or (first is not None and own_data(first) != data):
             raise _mismatch()
 
+    def _check_pass(
+        self, call: Call, template: LaunchTemplate, name: str, data: Mapping[str, Any]
+    ) -> None:
+        """Refuse to have groups that follow a template pass a role that the caller may not pass."""
+        groups = self._store.scaling_groups
+        followed = any(
+            spec["LaunchTemplateId"] == template.id and spec["Version"] == name
+            for each in groups.where(groups.columns.account == call.account)
+            if (spec := each.settings.get("LaunchTemplate"))
+        )
+        if followed and data.get("IamInstanceProfile"):
+            with contextlib.suppress(AwsError):
+                _, profile = ec2_launch_data.read(self._plane, call.account, data)
+                if profile is not None:
+                    check_pass(self._plane, call.caller, profile.role_name or "")
+
     def _check_repeated(
         self, call: Call, template: LaunchTemplate, made: LaunchTemplateVersion
     ) -> None:
@@ -138,6 +157,7 @@ class Templates:
                     "MaxTemplateVersionLimitExceeded",
                     f"A launch template has up to {_VERSIONS} versions. Delete some of them.",
                 )
+            self._check_pass(call, template, LATEST, data)
             number = template.latest_version + 1
             made = _version(call, template, number, data, now)
             self._store.template_versions.add(made)
@@ -148,7 +168,9 @@ class Templates:
         with self._store.transaction():
             template = find_template(self._plane, call.account, call.input)
             if version := call.input.get("DefaultVersion"):
-                number = find_version(self._plane, template, version).version
+                found = find_version(self._plane, template, version)
+                self._check_pass(call, template, DEFAULT, own_data(found))
+                number = found.version
                 self._set(template, default_version=number)
                 template = replace(template, default_version=number)
         return {"LaunchTemplate": describe_template(template)}

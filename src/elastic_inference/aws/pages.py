@@ -35,9 +35,14 @@ def page(
         code: of the error for a token that is none.
 
     Raises:
-        AwsError: the token is none of this operation's.
+        AwsError: the token is none of this operation's, or there are no such pages.
     """
     count = min(call.input.get(size) or usual or most, most)
+    if count < 1:
+        raise AwsError(
+            "InvalidParameterValue" if size == "MaxResults" else "ValidationError",
+            f"Value ({count}) for parameter {size} is invalid. It must be greater than 0.",
+        )
     ordered = sorted(items, key=key)
     if call.input.get(token):
         after = _read(call, call.input[token], code)

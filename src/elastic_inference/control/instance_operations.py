@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from elastic_inference.compute.base import MAX_USER_DATA, ExecRequest
-from elastic_inference.control import records
+from elastic_inference.control import names, records
 from elastic_inference.control.caller import (
     Caller,
     long_text,
@@ -155,7 +155,18 @@ class InstanceOperations:
             # What a failure of the power takes back is said again soon.
             with self._plane.store.transaction(durable=False):
                 self._plane.store.set_instance(instance.id, seen_at=self._plane.clock.time())
-        return document_of(self._plane, instance)
+        found = document_of(self._plane, instance)
+        return found if self._may_act_as(instance, caller) else {**found, "credentials": None}
+
+    def _may_act_as(self, instance: Instance, caller: Caller) -> bool:
+        """Whether the caller may have the role's credentials: as who may run commands there."""
+        if caller.instance_id == instance.id:
+            return True
+        arn = names.instance_arn(self._plane.settings.region, instance.account, instance.id)
+        decision = self._plane.access.decide(
+            caller.principal, "elastic-inference:Exec", arn, caller.context
+        )
+        return decision is None or decision.allowed
 
     def _validate(self, document: Document, caller: Caller) -> Document:
         from elastic_inference.control.validation import validate  # noqa: PLC0415 - seldom used
