@@ -63,6 +63,14 @@ class TestLaunches:
             with refused("UnauthorizedOperation", barred, status=403):
                 ec2.run_instances(**request(**given, DryRun=True))
 
+    def test_profiles_by_arns_with_paths_that_there_are_none_of(self, aws: Aws) -> None:
+        head = f"arn:aws:iam::{aws.account}:instance-profile"
+        barred = {"StringEquals": {"ec2:InstanceProfile": f"{head}/elastic-inference"}}
+        key = _user(aws, allow("*"), deny("ec2:RunInstances", when=barred))
+        profile = {"Arn": f"{head}/other/elastic-inference"}
+        with refused("UnauthorizedOperation", status=403):
+            aws.client("ec2", key).run_instances(**request(IamInstanceProfile=profile, DryRun=True))
+
     def test_groups_launch_what_their_makers_could(self, aws: Aws) -> None:
         make_template(aws, "web", InstanceType="c5.large")
         tagged = [{"ResourceType": "instance", "Tags": TAGS}]

@@ -87,10 +87,10 @@ class Authorization:
         if service == "ec2":
             context["ec2:Region"] = self._plane.settings.region
             profile = call.input.get("IamInstanceProfile", {})
-            if "Arn" in profile:
-                context["ec2:InstanceProfile"] = profile["Arn"]
-            elif "Name" in profile:
-                context["ec2:InstanceProfile"] = names.profile_arn(call.account, profile["Name"])
+            # Whatever path an ARN is written with, its last part is what counts.
+            name = profile.get("Name") or profile.get("Arn", "").rpartition("/")[2]
+            if name:
+                context["ec2:InstanceProfile"] = names.profile_arn(call.account, name)
         return context
 
     def _of_resource(self, call: Call, resource: str) -> dict[str, str]:
