@@ -381,3 +381,13 @@ def test_the_answers_are_where_moto_has_them(aws: Aws) -> None:
         }
 
     assert_shape_like_moto(aws.client, steps, {"Type.ResponseMetadata": "it is each call's own"})
+
+
+def test_where_one_of_several_cannot_be_changed_none_is(aws: Aws) -> None:
+    stays, gone = run(aws, MinCount=2, MaxCount=2)
+    client(aws).terminate_instances(InstanceIds=[gone])
+    settle(aws, gone)
+    for operation in ("stop_instances", "reboot_instances", "start_instances"):
+        with refused("IncorrectInstanceState", gone):
+            getattr(client(aws), operation)(InstanceIds=[stays, gone])
+    assert aws.plane.instance(stays).state == records.RUNNING

@@ -17,6 +17,8 @@ from elastic_inference.control.records import Instance
 
 # A registered host that was not heard of for so many of its refreshes is not well.
 _MISSED = 6
+_STARTED = (records.STOPPED, records.PENDING, records.RUNNING)
+_STOPPED = (records.RUNNING, records.STOPPING, records.STOPPED)
 
 
 class InstanceStates:
@@ -36,10 +38,12 @@ class InstanceStates:
         }
 
     def _start(self, call: Call) -> Document:
+        self._check_states(call, _STARTED, "started")
         return {"StartingInstances": self._change(call, self._plane.start_instance)}
 
     def _stop(self, call: Call) -> Document:
         self._check_protection(call, "DisableApiStop", "stopped")
+        self._check_states(call, _STOPPED, "stopped")
         return {"StoppingInstances": self._change(call, self._plane.stop_instance)}
 
     def _terminate(self, call: Call) -> Document:
@@ -47,12 +51,8 @@ class InstanceStates:
         return {"TerminatingInstances": self._change(call, self._plane.terminate)}
 
     def _reboot(self, call: Call) -> Document:
+        self._check_states(call, (records.RUNNING,), "rebooted")
         for each in owned(self._plane, call.account, call.input["InstanceIds"]):
-            if each.state != records.RUNNING:
-                raise AwsError(
-                    "IncorrectInstanceState",
-                    f"The instance '{each.id}' is {each.state}; one that runs can be rebooted.",
-                )
             with state_errors():
                 self._plane.reboot_instance(each.id)
         return {}
@@ -66,6 +66,15 @@ class InstanceStates:
             with state_errors():
                 found.append(changed(*change(each.id, wait=False)))
         return found
+
+    def _check_states(self, call: Call, states: Sequence[str], what: str) -> None:
+        """Refuse all of them where one is in another state, before the others are changed."""
+        for each in owned(self._plane, call.account, call.input["InstanceIds"]):
+            if each.state not in states:
+                raise AwsError(
+                    "IncorrectInstanceState",
+                    f"The instance '{each.id}' is {each.state}, from which it cannot be {what}.",
+                )
 
     def _check_protection(self, call: Call, attribute: str, what: str) -> None:
         for each in owned(self._plane, call.account, call.input["InstanceIds"]):
