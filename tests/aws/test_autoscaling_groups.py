@@ -119,6 +119,10 @@ NO_GROUPS: list[tuple[dict[str, Any], str]] = [
     ({"HealthCheckType": "ELB"}, "no load balancers"),
     ({"CapacityRebalance": True}, "no Spot Instances"),
     ({"DesiredCapacityType": "vcpu"}, "counted in instances"),
+    (
+        {"AvailabilityZoneDistribution": {"CapacityDistributionStrategy": "balanced-only"}},
+        "only be balanced-best-effort here, since there is one zone",
+    ),
     ({"TerminationPolicies": ["OldestLaunchConfiguration"]}, "none of Default"),
     ({"DefaultCooldown": -1}, "0 or more"),
     ({"HealthCheckGracePeriod": -1}, "0 or more"),

@@ -135,6 +135,16 @@ def test_what_is_no_policy_is_refused(aws: Aws) -> None:
         put(aws, PolicyType="PredictiveScaling")
 
 
+def test_times_that_a_type_has_not_may_be_nothing(aws: Aws) -> None:
+    """Terraform writes them so."""
+    put(aws, "track", **TRACKING, Cooldown=0, EstimatedInstanceWarmup=0)
+    put(aws, "step", **STEP, Cooldown=0, EstimatedInstanceWarmup=0)
+    put(
+        aws, "simple", AdjustmentType="ChangeInCapacity", ScalingAdjustment=1,
+        EstimatedInstanceWarmup=0,
+    )  # fmt: skip
+
+
 def test_simple_policies_are_executed(aws: Aws) -> None:
     def simple(kind: str, by: int, **more: Any) -> int:
         put(aws, AdjustmentType=kind, ScalingAdjustment=by, **more)

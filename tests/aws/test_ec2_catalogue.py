@@ -71,6 +71,21 @@ def test_types_have_cores_and_memory(aws: Aws) -> None:
         ec2.describe_instance_types(InstanceTypes=["x1.16xlarge"])
 
 
+def test_types_have_what_instances_have(aws: Aws) -> None:
+    """Terraform takes a type without these for none at all."""
+    (found,) = aws.client("ec2").describe_instance_types(InstanceTypes=["m5.large"])[
+        "InstanceTypes"
+    ]
+    assert found["NetworkInfo"]["MaximumNetworkInterfaces"] == 1
+    assert found["EbsInfo"]["EbsOptimizedSupport"] == "unsupported"
+    assert found["PlacementGroupInfo"] == {"SupportedStrategies": []}
+
+
+def test_a_type_that_is_none_is_named(aws: Aws) -> None:
+    with refused("InvalidInstanceType", "m5.huge"):
+        aws.client("ec2").describe_instance_types(InstanceTypes=["m5.huge"])
+
+
 def test_what_has_a_gpu_of_its_own_is_not_offered(aws: Aws) -> None:
     ec2 = aws.client("ec2")
     for kind, location in (

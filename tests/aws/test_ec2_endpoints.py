@@ -233,6 +233,17 @@ def test_endpoint_services(aws: Aws) -> None:
         ec2.describe_vpc_endpoint_services(ServiceNames=["com.amazonaws.us-east-1.s3"])
 
 
+def test_no_service_has_a_prefix_list(aws: Aws) -> None:
+    """Terraform asks for that of each endpoint."""
+    ec2 = aws.client("ec2")
+    named = [{"Name": "prefix-list-name", "Values": ["com.amazonaws.us-east-1.s3"]}]
+    assert ec2.describe_prefix_lists(Filters=named)["PrefixLists"] == []
+    with refused("InvalidParameterValue"):
+        ec2.describe_prefix_lists(Filters=[{"Name": "nothing", "Values": ["a"]}])
+    with refused("InvalidPrefixListId.NotFound"):
+        ec2.describe_prefix_lists(PrefixListIds=["pl-12345678"])
+
+
 def test_network_interfaces(aws: Aws) -> None:
     ec2 = aws.client("ec2")
     (subnet,) = ec2.describe_subnets()["Subnets"]

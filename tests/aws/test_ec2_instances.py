@@ -258,6 +258,21 @@ def test_user_data_of_a_stopped_instance_changes(aws: Aws, monkeypatch: pytest.M
     assert base64.b64decode(found["UserData"]["Value"]) == b"echo hello"
 
 
+def test_types_that_burst_on_aws_do_so_without_end(aws: Aws) -> None:
+    ec2 = client(aws)
+    burst = note(aws, 1, account=aws.account, ec2={"InstanceType": "t3.medium"})
+    other = note(aws, 2, account=aws.account, ec2={"InstanceType": "m5.large"})
+    found = [{"InstanceId": burst, "CpuCredits": "unlimited"}]
+    for wanted in (
+        {}, {"InstanceIds": [burst, other]},
+        {"Filters": [{"Name": "instance-id", "Values": [burst]}]},
+    ):  # fmt: skip
+        answer = ec2.describe_instance_credit_specifications(**wanted)
+        assert answer["InstanceCreditSpecifications"] == found
+    with refused("InvalidInstanceID.NotFound"):
+        ec2.describe_instance_credit_specifications(InstanceIds=[NOBODY])
+
+
 def test_status_of_those_that_run_and_of_all(aws: Aws) -> None:
     ec2 = client(aws)
     running, stopped = note(aws, 1), note(aws, 2, state=records.STOPPED)

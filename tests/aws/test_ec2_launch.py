@@ -86,6 +86,10 @@ def test_the_call_of_the_original_set_up(aws: Aws) -> None:
     assert interface["SubnetId"] == instance["SubnetId"] == subnet["SubnetId"]
     # It is reached where its machine is.
     assert instance["PublicDnsName"] == "127.0.0.1"
+    (interface,) = instance["NetworkInterfaces"]
+    assert interface["Association"] == {
+        "IpOwnerId": "amazon", "PublicDnsName": "127.0.0.1", "PublicIp": "127.0.0.1",
+    }  # fmt: skip
     (described,) = ec2.describe_network_interfaces()["NetworkInterfaces"]
     assert described["NetworkInterfaceId"] == interface["NetworkInterfaceId"]
     assert described["MacAddress"] == interface["MacAddress"]
@@ -223,7 +227,7 @@ def test_what_is_pending_when_the_pool_ends_starts_with_the_next(start_aws: Star
 _REFUSED: list[tuple[dict[str, Any], str]] = [
         ({"ImageId": "ami-nothing"}, "InvalidAMIID.Malformed"),
         ({"ImageId": "ami-0123456789abcdef0"}, "InvalidAMIID.NotFound"),
-        ({"InstanceType": "x1.16xlarge"}, "UnsupportedOperation"),
+        ({"InstanceType": "x1.16xlarge"}, "InvalidParameterValue"),
         ({"InstanceType": "m5.huge"}, "InvalidParameterValue"),
         ({"InstanceType": "p3.2xlarge"}, "Unsupported"),
         ({"KeyName": "nobody"}, "InvalidKeyPair.NotFound"),
@@ -254,11 +258,13 @@ _REFUSED: list[tuple[dict[str, Any], str]] = [
         ({"Monitoring": {"Enabled": True}}, "UnsupportedOperation"),
         ({"EbsOptimized": True}, "UnsupportedOperation"),
         ({"InstanceInitiatedShutdownBehavior": "terminate"}, "UnsupportedOperation"),
+        ({"HibernationOptions": {"Configured": True}}, "UnsupportedOperation"),
+        ({"EnclaveOptions": {"Enabled": True}}, "UnsupportedOperation"),
         ({"MetadataOptions": {"HttpEndpoint": "disabled"}}, "UnsupportedOperation"),
         ({"MetadataOptions": {"HttpPutResponseHopLimit": 65}}, "InvalidParameterValue"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/sda1"}]}, "UnsupportedOperation"),
         ({"InstanceMarketOptions": {"MarketType": "spot"}}, "UnsupportedOperation"),
-        ({"CreditSpecification": {"CpuCredits": "unlimited"}}, "UnsupportedOperation"),
+        ({"CreditSpecification": {"CpuCredits": "standard"}}, "UnsupportedOperation"),
         ({"PrivateIpAddress": "172.31.0.77"}, "UnsupportedOperation"),
         ({"NetworkInterfaces": [{"DeviceIndex": 1}]}, "UnsupportedOperation"),
         ({"NetworkInterfaces": [{"NetworkInterfaceId": "eni-1"}]}, "UnsupportedOperation"),
@@ -310,9 +316,32 @@ def test_values_that_are_the_only_ones_are_taken(aws: Aws) -> None:
         Monitoring={"Enabled": False},
         EbsOptimized=False,
         InstanceInitiatedShutdownBehavior="stop",
+        HibernationOptions={"Configured": False},
+        EnclaveOptions={"Enabled": False},
+        CreditSpecification={"CpuCredits": "unlimited"},
         MetadataOptions={"HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 2},
     )
     assert one(aws, instance_id)["MetadataOptions"]["HttpPutResponseHopLimit"] == 2
+
+
+def test_an_empty_text_is_as_good_as_nothing(aws: Aws) -> None:
+    """Terraform writes them."""
+    (instance_id,) = run(
+        aws, SubnetId="", KeyName="", Placement={"AvailabilityZone": ""},
+        CreditSpecification={"CpuCredits": ""},
+    )  # fmt: skip
+    assert one(aws, instance_id)["Placement"]["AvailabilityZone"] == "us-east-1a"
+    assert one(aws, instance_id)["SubnetId"]
+
+
+def test_what_is_refused_says_what_to_do(aws: Aws) -> None:
+    ec2 = client(aws)
+    with refused("InvalidParameterValue", "'m5.huge'", "describe-instance-type-offerings"):
+        ec2.run_instances(**request(InstanceType="m5.huge"))
+    with refused("InvalidParameterValue", "Ask for fewer", "EI_MAX_ACCELERATORS"):
+        ec2.run_instances(
+            **request(ElasticInferenceAccelerators=[{"Type": "eia1.medium", "Count": 6}])
+        )
 
 
 def test_a_dry_run_does_nothing(aws: Aws) -> None:

@@ -170,7 +170,7 @@ def test_what_could_never_be_launched_is_no_template(aws: Aws) -> None:
     ec2 = client(aws)
     for parameters, code in (
         ({"InstanceType": "p2.xlarge"}, "Unsupported"),
-        ({"InstanceType": "x1.16xlarge"}, "UnsupportedOperation"),
+        ({"InstanceType": "x1.16xlarge"}, "InvalidParameterValue"),
         ({"ElasticInferenceAccelerators": [{"Type": "eia9.x"}]}, "InvalidParameterValue"),
         ({"Monitoring": {"Enabled": True}}, "UnsupportedOperation"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/x"}]}, "UnsupportedOperation"),

@@ -235,6 +235,21 @@ def test_what_a_subnet_cannot_be(aws: Aws) -> None:
     assert len(ec2.describe_subnets()["Subnets"]) == 2
 
 
+def test_what_no_subnet_does_is_refused_by_name(aws: Aws) -> None:
+    ec2 = aws.client("ec2")
+    (subnet, *_) = ec2.describe_subnets()["Subnets"]
+    named = {"SubnetId": subnet["SubnetId"]}
+    ec2.modify_subnet_attribute(**named, MapPublicIpOnLaunch={"Value": False})
+    with refused("UnsupportedOperation", "AssociatePublicIpAddress"):
+        ec2.modify_subnet_attribute(**named, MapPublicIpOnLaunch={"Value": True})
+    with refused("UnsupportedOperation", "EnableDns64"):
+        ec2.modify_subnet_attribute(**named, EnableDns64={"Value": True})
+    with refused("InvalidSubnetID.NotFound"):
+        ec2.modify_subnet_attribute(
+            SubnetId="subnet-0123456789abcdef0", MapPublicIpOnLaunch={"Value": False}
+        )
+
+
 def test_a_subnet_that_is_used_is_not_deleted(aws: Aws) -> None:
     ec2 = aws.client("ec2")
     (subnet,) = ec2.describe_subnets()["Subnets"]

@@ -172,3 +172,13 @@ def test_the_owner_is_no_user(aws: Aws) -> None:
         iam.create_access_key()
     with refused("ValidationError", "userName"):
         iam.delete_access_key(AccessKeyId=aws.owner.id)
+
+
+def test_users_are_in_no_groups(aws: Aws) -> None:
+    """Terraform asks before it deletes a user."""
+    iam = aws.client("iam")
+    iam.create_user(UserName="ann")
+    assert iam.list_groups()["Groups"] == []
+    assert iam.list_groups_for_user(UserName="ann")["Groups"] == []
+    with refused("NoSuchEntity", status=404):
+        iam.list_groups_for_user(UserName="bob")

@@ -31,6 +31,11 @@ def test_no_two_have_one_id() -> None:
     [
         ("AdministratorAccess", {"iam:CreateUser", "ec2:RunInstances"}, set()),
         ("PowerUserAccess", {"ec2:RunInstances", "iam:ListRoles"}, {"iam:CreateUser"}),
+        (
+            "ReadOnlyAccess",
+            {"ec2:DescribeInstances", "iam:ListRoles", "elastic-inference:DescribeAccelerators"},
+            {"ec2:RunInstances", "elastic-inference:Connect", "iam:PassRole"},
+        ),
         ("AmazonEC2ReadOnlyAccess", {"ec2:DescribeInstances"}, {"ec2:RunInstances"}),
         ("IAMReadOnlyAccess", {"iam:GetRole"}, {"iam:CreateRole", "iam:PassRole"}),
         ("CloudWatchReadOnlyAccess", {"cloudwatch:GetMetricData"}, {"cloudwatch:PutMetricData"}),

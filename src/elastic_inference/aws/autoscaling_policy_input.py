@@ -46,8 +46,9 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in needs:
         if name not in given:
             raise words.invalid(f"A policy of type {kind} needs {name}.")
-    for name in given:
-        if name not in {*needs, *takes, *_FOR_ALL}:
+    for name, value in given.items():
+        # Terraform writes times that are not given as 0, whatever the type is.
+        if name not in {*needs, *takes, *_FOR_ALL} and value != 0:
             raise words.invalid(f"A policy of type {kind} has no {name}.")
     for name in ("Cooldown", "EstimatedInstanceWarmup", "MinAdjustmentMagnitude"):
         if given.get(name, 0) < 0:

@@ -10,8 +10,11 @@ from elastic_inference.aws import ec2_launch_data
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.ec2_images import ROOT_DEVICES
 from elastic_inference.aws.ec2_instance_documents import InstanceDocuments, metadata_options
-from elastic_inference.aws.ec2_owned import arns, one_owned
+from elastic_inference.aws.ec2_owned import arns, one_owned, owned
+from elastic_inference.aws.ec2_types import UNLIMITED, is_burstable
 from elastic_inference.aws.errors import AwsError, unsupported
+from elastic_inference.aws.filters import Reader, select
+from elastic_inference.aws.pages import page
 from elastic_inference.control import names, records
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Instance
@@ -33,7 +36,7 @@ _FLAGS = {"true": True, "false": False}
 
 
 class InstanceAttributes:
-    """DescribeInstanceAttribute, ModifyInstanceAttribute and ModifyInstanceMetadataOptions."""
+    """Attributes, metadata options and credits of instances."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
@@ -41,6 +44,9 @@ class InstanceAttributes:
         self.operations: Operations = {
             "DescribeInstanceAttribute": operation(
                 self._describe, "InstanceId Attribute", resources=named
+            ),
+            "DescribeInstanceCreditSpecifications": operation(
+                self._credits, "InstanceIds Filters NextToken MaxResults"
             ),
             "ModifyInstanceAttribute": operation(
                 self._modify,
@@ -89,6 +95,30 @@ class InstanceAttributes:
         groups, region = call.input.get("Groups", ()), self._plane.settings.region
         head = f"arn:{names.PARTITION}:ec2:{region}:{call.account}:security-group"
         return [*arns(self._plane)(call), *(f"{head}/{each}" for each in groups)]
+
+    def _credits(self, call: Call) -> Document:
+        """Those of types that have credits on AWS; here they have their cores all the time."""
+        ids = call.input.get("InstanceIds")
+        columns = self._plane.store.instances.columns
+        known = (
+            owned(self._plane, call.account, ids)
+            if ids
+            else self._plane.store.instances.where(columns.account == call.account)
+        )
+        types = self._plane.catalog.instance_types
+        bursting = [
+            each.id
+            for each in known
+            if (type_ := types.get(each.ec2.get("InstanceType", ""))) and is_burstable(type_)
+        ]
+        readers: Mapping[str, Reader[str]] = {"instance-id": lambda each: each}
+        found, token = page(select(bursting, call, readers), call, lambda each: each)
+        return {
+            "InstanceCreditSpecifications": [
+                {"InstanceId": each, "CpuCredits": UNLIMITED} for each in found
+            ],
+            "NextToken": token,
+        }
 
     def _modify(self, call: Call) -> Document:
         name, value = _change(call.input)

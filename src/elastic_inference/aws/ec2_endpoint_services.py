@@ -1,4 +1,4 @@
-"""The services that VPC endpoints may be of: the pool's own."""
+"""The services that VPC endpoints may be of: the pool's own, which has no prefix list."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ _OWNER = "amazon"
 
 
 class EndpointServices:
-    """Describes endpoint services."""
+    """Describes endpoint services, and the prefix lists that none of them has."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
         self.operations: Operations = {
             "DescribeVpcEndpointServices": operation(
                 self._describe, "ServiceNames ServiceRegions Filters NextToken MaxResults"
+            ),
+            "DescribePrefixLists": operation(
+                _prefix_lists, "PrefixListIds Filters NextToken MaxResults"
             ),
         }
 
@@ -64,6 +67,21 @@ class EndpointServices:
             "SupportedIpAddressTypes": [IPV4],
             "Tags": [],
         }
+
+
+def _prefix_lists(call: Call) -> Document:
+    """None: a gateway's endpoint has one, and a pool's is an interface."""
+    for each in call.input.get("PrefixListIds", ()):
+        raise AwsError(
+            "InvalidPrefixListId.NotFound", f"The prefix list ID '{each[:64]}' does not exist"
+        )
+    none: Sequence[str] = ()
+    readers: Mapping[str, Reader[str]] = {
+        "prefix-list-id": lambda each: each,
+        "prefix-list-name": lambda each: each,
+    }
+    found, token = page(select(none, call, readers), call, lambda each: each)
+    return {"PrefixLists": found, "NextToken": token}
 
 
 _FILTERS: Mapping[str, Reader[Mapping[str, Any]]] = {

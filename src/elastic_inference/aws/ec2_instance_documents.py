@@ -152,8 +152,14 @@ class InstanceDocuments:
 
     def _network(self, instance: Instance) -> Document:
         groups, public = self.groups_of(instance), self.public_address(instance)
-        vpc_id = self.vpc_of(instance)
+        vpc_id, public_ip = self.vpc_of(instance), public if _is_ipv4(public) else None
+        association = public and {
+            "IpOwnerId": "amazon",
+            "PublicDnsName": public,
+            "PublicIp": public_ip,
+        }
         interface = {
+            "Association": association or None,
             "Attachment": {
                 "AttachTime": instance.created_at,
                 "AttachmentId": names.attachment_id(instance.id),
@@ -170,7 +176,13 @@ class InstanceDocuments:
             "NetworkInterfaceId": names.interface_id(instance.id),
             "OwnerId": self._account,
             "PrivateIpAddress": instance.private_ip,
-            "PrivateIpAddresses": [{"Primary": True, "PrivateIpAddress": instance.private_ip}],
+            "PrivateIpAddresses": [
+                {
+                    "Primary": True,
+                    "PrivateIpAddress": instance.private_ip,
+                    "Association": association or None,
+                }
+            ],
             "SourceDestCheck": True,
             "Status": "in-use",
             "SubnetId": instance.subnet_id,
@@ -180,7 +192,7 @@ class InstanceDocuments:
             "NetworkInterfaces": [interface],
             "PrivateIpAddress": instance.private_ip,
             "PublicDnsName": public,
-            "PublicIpAddress": public if _is_ipv4(public) else None,
+            "PublicIpAddress": public_ip,
             "SecurityGroups": groups,
             "SourceDestCheck": True,
             "SubnetId": instance.subnet_id,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from elastic_inference.aws import ec2_images, errors, tags
+from elastic_inference.aws.ec2_types import UNLIMITED
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.compute.base import check_user_data
 from elastic_inference.control import names, records
@@ -26,6 +27,7 @@ HONOURED = (
     " NetworkInterfaces.AssociatePublicIpAddress NetworkInterfaces.DeleteOnTermination"
     " Placement.AvailabilityZone Placement.Tenancy Monitoring.Enabled EbsOptimized"
     " DisableApiTermination DisableApiStop InstanceInitiatedShutdownBehavior"
+    " HibernationOptions.Configured EnclaveOptions.Enabled CreditSpecification.CpuCredits"
     " MetadataOptions.HttpTokens MetadataOptions.HttpPutResponseHopLimit"
     " MetadataOptions.HttpEndpoint MetadataOptions.HttpProtocolIpv6"
     " MetadataOptions.InstanceMetadataTags"
@@ -36,6 +38,9 @@ _FIXED: Mapping[tuple[str, str], tuple[Any, str]] = {
     ("Monitoring", "Enabled"): (False, "Accelerators are measured each minute in any case."),
     ("", "EbsOptimized"): (False, "Instances have no EBS volumes here."),
     ("", "InstanceInitiatedShutdownBehavior"): ("stop", "Instances do not end by themselves."),
+    ("HibernationOptions", "Configured"): (False, "A stopped instance keeps its home alone."),
+    ("CreditSpecification", "CpuCredits"): (UNLIMITED, "Instances have their cores all the time."),
+    ("EnclaveOptions", "Enabled"): (False, "Instances have no enclaves here."),
     ("MetadataOptions", "HttpEndpoint"): ("enabled", "Accelerators are found through metadata."),
     ("MetadataOptions", "HttpProtocolIpv6"): ("disabled", "The metadata service has no IPv6."),
 }  # fmt: skip
@@ -57,7 +62,8 @@ def check(data: Mapping[str, Any]) -> None:
     """
     for (within, name), (only, why) in _FIXED.items():
         given = (data.get(within) or {} if within else data).get(name, only)
-        if given != only:
+        # Terraform writes what is not given as an empty text.
+        if given not in {only, ""}:
             raise errors.unsupported(
                 f"{name} can only be {_shown(only)} here, not {_shown(given)}. {why}"
             )
@@ -130,9 +136,10 @@ def check_type(plane: ControlPlane, name: str) -> None:
     """
     known = plane.catalog.instance_types.get(name)
     if known is None:
-        raise errors.unsupported(
-            f"The instance type {name} is not one that this pool knows. Take one of"
-            " aws ec2 describe-instance-type-offerings, or add it to the catalogue (EI_CATALOG)."
+        raise AwsError(
+            "InvalidParameterValue",
+            f"Invalid value '{name[:64]}' for InstanceType: this pool does not know it. Take one of"
+            " aws ec2 describe-instance-type-offerings, or add it to the catalogue (EI_CATALOG).",
         )
     if known.gpu is not None:
         raise AwsError(
@@ -160,7 +167,9 @@ def accelerator_types(plane: ControlPlane, data: Mapping[str, Any]) -> tuple[str
         types.extend([name] * min(each.get("Count", 1), most + 1))
     if len(types) > most:
         raise AwsError(
-            "InvalidParameterValue", f"An instance has up to {most} elastic inference accelerators."
+            "InvalidParameterValue",
+            f"An instance has up to {most} elastic inference accelerators. Ask for fewer, or let"
+            " the pool have another limit (EI_MAX_ACCELERATORS).",
         )
     if len({each.partition(".")[0] for each in types}) > 1:
         raise AwsError(
@@ -272,7 +281,7 @@ def _seat(
     plane: ControlPlane, account: str, data: Mapping[str, Any]
 ) -> tuple[SubnetRecord, Sequence[str] | None, bool]:
     """The subnet, the groups (None: the network's default one), and whether it is public."""
-    zone = (data.get("Placement") or {}).get("AvailabilityZone", plane.network.zone)
+    zone = (data.get("Placement") or {}).get("AvailabilityZone") or plane.network.zone
     if zone != plane.network.zone:
         raise AwsError("InvalidParameterValue", f"Invalid availability zone: [{zone[:64]}]")
     subnet_id, by_id = data.get("SubnetId"), data.get("SecurityGroupIds", ())
@@ -327,7 +336,7 @@ def _interface(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _subnet(plane: ControlPlane, account: str, subnet_id: str | None) -> SubnetRecord:
     columns = plane.store.subnets.columns
-    if subnet_id is None:
+    if not subnet_id:
         found = plane.store.subnets.first(columns.account == account, columns.is_default)
         if found is None:
             raise AwsError(

@@ -24,10 +24,16 @@ from elastic_inference.errors import InvalidRequestError
 
 _AVAILABLE = "available"
 _KIND = "subnet"
+# What no subnet does, and what to do.
+_NEVER: Mapping[str, str] = {
+    "MapPublicIpOnLaunch": "Launch with AssociatePublicIpAddress to have an instance that is"
+    " reached where its machine is.",
+    "AssignIpv6AddressOnCreation": "Networks are of IPv4.",
+}
 
 
 class Subnets:
-    """Makes, describes and removes subnets."""
+    """Makes, describes, changes and removes subnets."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
@@ -44,6 +50,13 @@ class Subnets:
                 ],
             ),
             "DescribeSubnets": operation(self._describe, "SubnetIds Filters NextToken MaxResults"),
+            "ModifySubnetAttribute": operation(
+                self._modify,
+                "SubnetId MapPublicIpOnLaunch AssignIpv6AddressOnCreation",
+                resources=lambda call: [
+                    self._lookup.arn(call.account, _KIND, call.input["SubnetId"])
+                ],
+            ),
             "DeleteSubnet": operation(
                 self._delete,
                 "SubnetId",
@@ -105,6 +118,13 @@ class Subnets:
             "Subnets": [self._shown(each, taken[each.id]) for each in found],
             "NextToken": token,
         }
+
+    def _modify(self, call: Call) -> Document:
+        self._lookup.subnet(call.account, call.input["SubnetId"])
+        for name, why in _NEVER.items():
+            if call.input.get(name, {}).get("Value"):
+                raise unsupported(f"{name} can only be false here. {why}")
+        return {}
 
     def _delete(self, call: Call) -> Document:
         with self._plane.connections.rechecked():

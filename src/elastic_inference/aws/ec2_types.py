@@ -16,6 +16,7 @@ _OLD = ("c4", "m4", "p2", "r4", "t2")
 _XEN = ("c4", "m4", "p2", "p3", "r4", "t2")
 _PAGE = 100
 _OFFERINGS = 1000
+UNLIMITED = "unlimited"
 
 
 class InstanceTypes:
@@ -68,6 +69,11 @@ class InstanceTypes:
         return {"InstanceTypeOfferings": offerings, "NextToken": more}
 
 
+def is_burstable(type_: InstanceType) -> bool:
+    """Whether it has credits for its processors on AWS."""
+    return type_.family.startswith("t")
+
+
 def _describe_one(type_: InstanceType) -> Document:
     cores = type_.cores or max(1, type_.vcpus // 2)
     return {
@@ -88,12 +94,32 @@ def _describe_one(type_: InstanceType) -> Document:
         "MemoryInfo": {"SizeInMiB": type_.memory_mib},
         "InstanceStorageSupported": False,
         "GpuInfo": _gpus(type_),
+        **_SURROUNDINGS,
         "HibernationSupported": False,
-        "BurstablePerformanceSupported": type_.family.startswith("t"),
+        "BurstablePerformanceSupported": is_burstable(type_),
         "DedicatedHostsSupported": False,
         "AutoRecoverySupported": False,
         "SupportedInRegion": type_.gpu is None,
     }
+
+
+# What all have: one interface with one address, and neither volumes nor placement groups.
+_SURROUNDINGS: Document = {
+    "EbsInfo": {
+        "EbsOptimizedSupport": "unsupported",
+        "EncryptionSupport": "unsupported",
+        "NvmeSupport": "unsupported",
+    },
+    "NetworkInfo": {
+        "MaximumNetworkInterfaces": 1,
+        "Ipv4AddressesPerInterface": 1,
+        "Ipv6AddressesPerInterface": 0,
+        "Ipv6Supported": False,
+        "EnaSupport": "unsupported",
+        "EfaSupported": False,
+    },
+    "PlacementGroupInfo": {"SupportedStrategies": []},
+}
 
 
 def _gpus(type_: InstanceType) -> Document | None:
@@ -115,7 +141,7 @@ def _hypervisor(type_: InstanceType) -> str:
 
 _FILTERS: Mapping[str, Reader[InstanceType]] = {
     "bare-metal": lambda _: truth(False),
-    "burstable-performance-supported": lambda each: truth(each.family.startswith("t")),
+    "burstable-performance-supported": lambda each: truth(is_burstable(each)),
     "current-generation": lambda each: truth(each.family not in _OLD),
     "hibernation-supported": lambda _: truth(False),
     "hypervisor": _hypervisor,

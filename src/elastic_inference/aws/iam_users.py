@@ -23,6 +23,8 @@ class Users:
             "GetUser": operation(self._get, "UserName"),
             "ListUsers": operation(self._list, f"PathPrefix {iam_words.PAGE}"),
             "DeleteUser": operation(self._delete, "UserName"),
+            "ListGroups": operation(_no_groups, f"PathPrefix {iam_words.PAGE}"),
+            "ListGroupsForUser": operation(self._groups, f"UserName {iam_words.PAGE}"),
             "CreateAccessKey": operation(self._create_key, "UserName"),
             "ListAccessKeys": operation(self._list_keys, f"UserName {iam_words.PAGE}"),
             "UpdateAccessKey": operation(self._update_key, "UserName AccessKeyId Status"),
@@ -74,6 +76,10 @@ class Users:
             self._identities.delete_user(account, name)
         return {}
 
+    def _groups(self, call: Call) -> Document:
+        iam_entities.user(self._plane, call)
+        return _no_groups(call)
+
     # -- keys -----------------------------------------------------------------------------------
 
     def _create_key(self, call: Call) -> Document:
@@ -123,6 +129,12 @@ class Users:
             # Credentials for a time are no keys of the user's own.
             columns.session_token.is_(None),
         )
+
+
+def _no_groups(call: Call) -> Document:
+    """Users are in none here, which who removes one asks first."""
+    none: list[str] = []
+    return iam_words.listed(call, "Groups", none, lambda each: each, lambda each: each)
 
 
 def _named(call: Call) -> Call:

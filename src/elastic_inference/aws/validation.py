@@ -24,6 +24,17 @@ _CLASSES = {
     r"\p{Z}": r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
 }
 _MOST_TOLD = 10
+OWN_VALUES = frozenset({"InstanceType"})
+"""Shapes whose values are the pool's own: each operation says which there are."""
+# What to give instead of what AWS would take.
+_INSTEAD: Mapping[str, str] = {
+    "BlockDeviceMappings": "Instances have no volumes: their home is on the machine of the pool.",
+    "InstanceMarketOptions": "There are no Spot Instances.",
+    "LaunchConfigurationName": "Give a LaunchTemplate.",
+    "MixedInstancesPolicy": "Give a LaunchTemplate with one instance type.",
+    "PredefinedMetricSpecification": "Give a CustomizedMetricSpecification, of a metric that"
+    " AWS/ElasticInference or PutMetricData has.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +127,7 @@ def _faults_of_text(shape: Any, value: str, path: str, *, patterns: bool) -> Ite
     if _IMPOSSIBLE.search(value):
         yield _Fault(path, shown, "Member must not have control characters")
     yield from _out_of_length(shape, len(value), path, shown)
-    if shape.enum and value not in shape.enum:
+    if shape.enum and value not in shape.enum and shape.name not in OWN_VALUES:
         values = ", ".join(shape.enum[:20]) + (", …" if len(shape.enum) > 20 else "")
         yield _Fault(path, shown, f"Member must satisfy enum value set: [{values}]")
     rule = shape.metadata.get("pattern")
@@ -161,8 +172,10 @@ def check_honoured(shape: Shape | None, given: Mapping[str, Any], honours: froze
     """
     path = _unheeded(shape, given, "", honours) if shape is not None else None
     if path is not None:
+        instead = " ".join(_INSTEAD[each] for each in path.split(".") if each in _INSTEAD)
         raise errors.unsupported(
             f"The parameter {path} is not honoured here, and nothing was done. Leave it out."
+            f" {instead}".rstrip()
         )
 
 

@@ -69,6 +69,28 @@ _POLICIES: Sequence[tuple[str, float, Sequence[Mapping[str, Any]]]] = (
         _FEBRUARY_2015,
         [{"Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"}, _allow("iam:ListRoles")],
     ),
+    (
+        "ReadOnlyAccess",
+        _FEBRUARY_2015,
+        [
+            _allow(
+                "autoscaling:Describe*",
+                "cloudwatch:Describe*",
+                "cloudwatch:Get*",
+                "cloudwatch:List*",
+                "ec2:Describe*",
+                "ec2:Get*",
+                "elastic-inference:Describe*",
+                "elastic-inference:ListTagsForResource",
+                "iam:Get*",
+                "iam:List*",
+                "iam:Simulate*",
+                "sns:Get*",
+                "sns:List*",
+                "sts:GetCallerIdentity",
+            )
+        ],
+    ),
     ("AmazonEC2FullAccess", _FEBRUARY_2015, [_allow("ec2:*", "cloudwatch:*", "autoscaling:*")]),
     (
         "AmazonEC2ReadOnlyAccess",
