@@ -110,9 +110,10 @@ def test_the_client_works_as_its_page_says(
 @pytest.mark.slow
 def test_a_type_of_the_user_s_own_works_as_its_page_says(short_path: Path) -> None:
     text = (HOWTO / "types.md").read_text(encoding="utf-8")
-    (catalog,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    tables = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(tables) == 2
     path = short_path / "accelerators.toml"
-    path.write_text(catalog, encoding="utf-8")
+    path.write_text("\n".join(tables), encoding="utf-8")
     listed = ei(short_path, "describe", "types", "-o", "json", env={"EI_CATALOG": str(path)})
     assert listed.returncode == 0, listed.stderr
     assert "gpu.small" in listed.stdout

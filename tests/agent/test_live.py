@@ -126,6 +126,8 @@ def test_without_the_pool_what_it_said_last_stays(
         assert seen(document) == ["eia-1"]
         for _ in range(3):
             assert seen(document) == ["eia-1"]
+        # It is written after who asked has been told.
+        until("the log line", lambda: bool(caplog.records))
     assert [each.levelname for each in caplog.records] == ["WARNING"]
     assert not pool.ended.is_set()
 

@@ -350,6 +350,20 @@ def test_a_dry_run_does_nothing(aws: Aws) -> None:
     assert aws.plane.store.instances.where() == []
 
 
+def test_a_dry_run_succeeds_where_a_launch_would(aws: Aws) -> None:
+    ec2 = client(aws)
+    for given, code in (
+        ({"ImageId": "ami-0123456789abcdef0"}, "InvalidAMIID.NotFound"),
+        ({"InstanceType": "m5.huge"}, "InvalidParameterValue"),
+        ({"KeyName": "nobody"}, "InvalidKeyPair.NotFound"),
+        ({"ElasticInferenceAccelerators": [{"Type": "eia9.huge"}]}, "InvalidParameterValue"),
+        ({"MinCount": 2}, "InvalidParameterCombination"),
+        ({"IamInstanceProfile": {"Name": "nobody"}}, "InvalidParameterValue"),
+    ):
+        with refused(code):
+            ec2.run_instances(**request(**given, DryRun=True))
+
+
 def test_a_profile_needs_a_role(aws: Aws) -> None:
     aws.client("iam").create_instance_profile(InstanceProfileName="bare")
     with refused("InvalidParameterValue"):

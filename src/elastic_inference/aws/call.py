@@ -36,6 +36,10 @@ def _everything(call: Call) -> Sequence[str]:
     return ("*",)
 
 
+def _nothing(call: Call) -> None:
+    del call
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What is done for a call.
@@ -47,12 +51,14 @@ class Operation:
             member alone, of a list's items too; any other is refused.
         resources: the ARNs that a policy must allow the call on.
         action: what policies call it, if that is not its name.
+        rehearse: what a dry run does beside asking policies; it raises what `run` would refuse.
     """
 
     run: Callable[[Call], Document]
     honours: frozenset[str] = frozenset()
     resources: Callable[[Call], Sequence[str]] = _everything
     action: str = ""
+    rehearse: Callable[[Call], None] = _nothing
 
 
 def operation(
@@ -61,9 +67,10 @@ def operation(
     *,
     resources: Callable[[Call], Sequence[str]] = _everything,
     action: str = "",
+    rehearse: Callable[[Call], None] = _nothing,
 ) -> Operation:
     """An operation; `honours` are names with blanks between them."""
-    return Operation(run, frozenset(honours.split()), resources, action)
+    return Operation(run, frozenset(honours.split()), resources, action, rehearse)
 
 
 Operations = Mapping[str, Operation]

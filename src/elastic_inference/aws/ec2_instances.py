@@ -14,7 +14,7 @@ from elastic_inference.aws.ec2_instance_documents import (
     reservation_of,
     state_reason,
 )
-from elastic_inference.aws.ec2_launch import launch
+from elastic_inference.aws.ec2_launch import launch, rehearse
 from elastic_inference.aws.ec2_lookup import Lookup
 from elastic_inference.aws.ec2_owned import owned
 from elastic_inference.aws.ec2_template_data import find_template
@@ -38,6 +38,7 @@ class Instances:
                 self._run,
                 f"{ec2_launch_data.HONOURED} MinCount MaxCount SubnetId LaunchTemplate ClientToken",
                 resources=self._needed,
+                rehearse=lambda call: rehearse(plane, call.account, call.input, call.caller),
             ),
             "DescribeInstances": operation(
                 self._describe, "InstanceIds Filters MaxResults NextToken"

@@ -20,7 +20,7 @@ from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Instance, LaunchTemplate
 from elastic_inference.errors import LimitExceededError
 
-__all__ = ["launch", "launched", "template_data"]
+__all__ = ["launch", "launched", "rehearse", "template_data"]
 _MOST = 100
 # That an account has at one time, stopped ones among them.
 MOST_INSTANCES = 5000
@@ -53,16 +53,8 @@ def launch(
         ElasticInferenceError: there is no room, or the caller may not pass the role.
     """
     token = _token(client_token)
-    template, merged = _merged(plane, account, data)
-    if subnet_id is not None:
-        merged = _moved(merged, subnet_id)
-    least, most = _counts(merged)
-    if plane.compute is None:
-        raise unsupported("This pool has no place for instances. Start one with ei up.")
-    request, profile = ec2_launch_data.read(plane, account, merged)
-    if caller is not None and profile is not None:
-        check_pass(plane, caller, profile.role_name or "")
-    request = replace(request, tags={**request.tags, **(tags or {}), **_template_tags(template)})
+    request, least, most = _read(plane, account, data, caller, subnet_id)
+    request = replace(request, tags={**request.tags, **(tags or {})})
     digest = _digest([data, dict(tags or {}), subnet_id])
     most = _room(plane, account, least, most, token)
     requests = _requests(request, most, token, digest)
@@ -76,9 +68,42 @@ def launch(
     return instances
 
 
+def rehearse(
+    plane: ControlPlane, account: str, data: Mapping[str, Any], caller: Caller | None
+) -> None:
+    """Refuse what `launch` would, but for room, and do nothing.
+
+    Raises:
+        AwsError: in EC2's words.
+        ElasticInferenceError: the caller may not pass the role.
+    """
+    _token(data.get("ClientToken"))
+    _read(plane, account, data, caller, None)
+
+
 def launched(plane: ControlPlane, account: str, client_token: str) -> Instance | None:
     """The first instance that an earlier `launch` with that token made, as long as it is known."""
     return plane.store.instance_by_token(account, _token_of(client_token, 0))
+
+
+def _read(
+    plane: ControlPlane,
+    account: str,
+    data: Mapping[str, Any],
+    caller: Caller | None,
+    subnet_id: str | None,
+) -> tuple[LaunchRequest, int, int]:
+    """What is to be launched, and how many of it."""
+    template, merged = _merged(plane, account, data)
+    if subnet_id is not None:
+        merged = _moved(merged, subnet_id)
+    least, most = _counts(merged)
+    if plane.compute is None:
+        raise unsupported("This pool has no place for instances. Start one with ei up.")
+    request, profile = ec2_launch_data.read(plane, account, merged)
+    if caller is not None and profile is not None:
+        check_pass(plane, caller, profile.role_name or "")
+    return replace(request, tags={**request.tags, **_template_tags(template)}), least, most
 
 
 def merge(data: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from elastic_inference.aws.authorization import Authorization
 from elastic_inference.aws.call import Call, Operations
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.models import SERVICES, service_model
-from elastic_inference.aws.protocol import Parsed, WireProtocol, new_request_id, not_offered
+from elastic_inference.aws.protocol import WireProtocol, new_request_id, not_offered
 from elastic_inference.control.access import Principal
 from elastic_inference.control.caller import Caller
 from elastic_inference.control.front import HttpAnswer, HttpRequest
@@ -75,7 +75,9 @@ class Gateway:
         call = Call(parsed.operation.name, given, caller, request_id)
         self._authorization.check(service, operation, call)
         validation.check_honoured(parsed.operation.input_shape, given, operation.honours)
-        _check_dry_run(parsed)
+        if parsed.input.get("DryRun"):
+            operation.rehearse(call)
+            raise _dry_run()
         return protocol.answer(parsed.operation, operation.run(call), request_id)
 
     def _authenticate(self, service: str, request: HttpRequest, body: bytes) -> Principal:
@@ -93,8 +95,5 @@ class Gateway:
         return {region, _GLOBAL_REGION} if service in _GLOBAL else {region}
 
 
-def _check_dry_run(parsed: Parsed) -> None:
-    if parsed.input.get("DryRun"):
-        raise AwsError(
-            "DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412
-        )
+def _dry_run() -> AwsError:
+    return AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)

@@ -20,6 +20,11 @@ _MODEL_DESCRIPTION = """\
 Put the service model of elastic-inference where the AWS CLI and boto3 of this user find it, in
 every shell. What ei env prints names it too, for one shell.
 """
+_MODEL_EXAMPLES = """\
+examples:
+  ei aws-model && aws elastic-inference describe-accelerators
+  ei aws-model --remove
+"""
 _COMPLETION_EXAMPLES = """\
 examples:
   eval "$(ei completion bash)"             in ~/.bashrc
@@ -35,7 +40,10 @@ def add_to(commands: Commands) -> None:
     env.add_argument(
         "-o", "--output", choices=["shell", "json"], default="shell", help="(default: shell)"
     )
-    model = commands.add("aws-model", "let AWS's tools know elastic-inference", _MODEL_DESCRIPTION)
+    model = commands.add(
+        "aws-model", "let AWS's tools know elastic-inference",
+        _MODEL_DESCRIPTION, _MODEL_EXAMPLES,
+    )  # fmt: skip
     model.add_argument("--folder", metavar="DIR", help="where to put it (default: ~/.aws/models)")
     model.add_argument("--remove", action="store_true", help="take it away again")
     completion = commands.add(
