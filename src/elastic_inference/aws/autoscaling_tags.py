@@ -39,9 +39,7 @@ class TagOperations:
             "DeleteTags": operation(
                 self._delete, f"{_TAG} Tags.PropagateAtLaunch", resources=tagged
             ),
-            "DescribeTags": operation(
-                self._describe, "Filters MaxRecords NextToken"
-            ),
+            "DescribeTags": operation(self._describe, "Filters MaxRecords NextToken"),
         }
 
     def _put(self, call: Call) -> Document:
