@@ -17,17 +17,22 @@ from tests.aws.raw import Raw, call, contents
 MOST = AwsFront.max_body
 
 
+def _packed(text: bytes) -> bytes:
+    """Without the time, so that the tests have the same names in every process."""
+    return gzip.compress(text, 1, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("coding", "body", "code"),
     [
         ("gzip", b"", "ValidationError"),
         ("gzip", b"abc", "ValidationError"),
-        ("gzip", gzip.compress(b"a")[:-1], "ValidationError"),
-        ("gzip", gzip.compress(b"a") + b"a", "ValidationError"),
-        ("gzip", gzip.compress(b"a") * 2, "ValidationError"),
-        ("gzip", gzip.compress(bytes(MOST + 1)), "RequestEntityTooLarge"),
-        ("gzip", gzip.compress(bytes(200 << 20), 1), "RequestEntityTooLarge"),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"a")), "ValidationError"),
+        ("gzip", _packed(b"a")[:-1], "ValidationError"),
+        ("gzip", _packed(b"a") + b"a", "ValidationError"),
+        ("gzip", _packed(b"a") * 2, "ValidationError"),
+        ("gzip", _packed(bytes(MOST + 1)), "RequestEntityTooLarge"),
+        ("gzip", _packed(bytes(200 << 20)), "RequestEntityTooLarge"),
+        ("gzip, gzip", _packed(_packed(b"a")), "ValidationError"),
         ("br", b"a", "ValidationError"),
         ("deflate", b"a", "ValidationError"),
     ],
@@ -43,7 +48,7 @@ def test_what_is_no_gzip_or_too_much_of_it(coding: str, body: bytes, code: str) 
 
 def test_all_that_may_be_is_unpacked() -> None:
     address = ("127.0.0.1", 1)
-    packed = gzip.compress(bytes(MOST))
+    packed = _packed(bytes(MOST))
     request = HttpRequest("POST", "/", [("content-encoding", "GZIP")], packed, address, address)
     assert uncompressed("monitoring", request, MOST).body == bytes(MOST)
 
@@ -94,7 +99,7 @@ def test_large_bodies_are_refused_and_those_at_the_limit_read(aws: Aws) -> None:
             assert answer.status == 413
     ec2 = sent[0][1]
     assert ec2.but(body=b"a" * MOST).send(aws).error("ec2") == "MissingAction"
-    packed = gzip.compress(bytes(100 << 20), 1)
+    packed = _packed(bytes(100 << 20))
     unpacked = ec2.but(body=packed, headers={**ec2.headers, "Content-Encoding": "gzip"}).send(aws)
     assert unpacked.error("ec2") == "RequestEntityTooLarge"
     assert contents(aws) == before

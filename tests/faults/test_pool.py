@@ -44,7 +44,7 @@ def running(directory: Path, limits: Limits | None = None, **settings: float) ->
 @pytest.mark.slow
 def test_one_whose_connections_are_all_taken_is_not_taken_for_dead(short_path: Path) -> None:
     limits = Limits(max_connections=4)
-    with running(short_path, limits, hang_timeout=2.0) as pool:
+    with running(short_path, limits, hang_timeout=5.0) as pool:
         _, [accelerator], _ = pool.plane.run_instance(["eia1.medium"])
         pid = accelerator_pids(short_path / "state")[accelerator.id]
         path = pool.plane.fleet.local_address(accelerator.id)
@@ -60,7 +60,7 @@ def test_one_whose_connections_are_all_taken_is_not_taken_for_dead(short_path: P
             def count() -> None:
                 nonlocal probes
                 probes += 1
-                if probes >= 30:
+                if probes >= 60:
                     probed.set()
 
             supervisor = pool.plane.fleet._supervisor  # type: ignore[attr-defined]

@@ -23,6 +23,7 @@ from elastic_inference.aws.models import SERVICES, service_model
 from elastic_inference.aws.protocol import Parsed
 from elastic_inference.aws.wire import protocol_of, service_of, uncompressed
 from elastic_inference.control.access import Principal
+from elastic_inference.control.clock import Clock
 from elastic_inference.control.front import HttpRequest
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import AccessKey
@@ -196,6 +197,7 @@ class _Access:
 class _Plane:
     access = _Access()
     settings = SimpleNamespace(region="us-east-1")
+    clock = Clock()
     store = MagicMock()
 
 
