@@ -12,13 +12,14 @@ BUILD := pyproject.toml constraints.txt $(wildcard hatch_build.py)
 # ONNX Runtime reports to its maker, and keeps files for that in the home directory, unless told.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-fast conformance serving-tests oracle fuzz faults soak lint bench bench-network bench-peers perf-analyzer clean
+.PHONY: help demo test test-fast test-long conformance serving-tests oracle fuzz faults soak lint bench bench-network bench-peers perf-analyzer clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo           an unmodified OCR application runs on an accelerator"
 	@echo "make test           the whole test suite"
 	@echo "make test-fast      the tests that take no longer than a few seconds each"
+	@echo "make test-long      large networks, a minute each, which make test leaves out"
 	@echo "make demo-mms       Multi Model Server classifies a picture on an accelerator (Java)"
 	@echo "make soak-mms       the same at full load for SOAK_SECONDS (600); nothing may grow"
 	@echo "make conformance    ONNX's own backend tests on an accelerator; writes docs/conformance.md"
@@ -81,11 +82,15 @@ soak-mms:
 	@if ! java -version >/dev/null 2>&1; then echo "Skipped: Multi Model Server needs Java, and there is none here."; \
 	else $(MAKE) --no-print-directory $(MMS)/.made && $(MMS)/bin/python examples/mms/soak.py; fi
 
-# Tests that count processes and threads, or make faults, run by themselves; the others two at a time.
-ALONE := $(addprefix tests/,accelerator faults fuzz benchmarks)
+# Tests that make faults or measure run by themselves; the others two at a time.
+ALONE := $(addprefix tests/,faults benchmarks)
 test: $(VENV)/.dev
-	@failed=0; $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ALONE:%=--ignore=%) || failed=1; \
-		$(BIN)/python -m pytest -q $(ALONE) || failed=1; exit $$failed
+	@failed=0; $(BIN)/python -m pytest -q -m "not long" -n 2 --dist loadfile \
+		$(ALONE:%=--ignore=%) || failed=1; \
+		$(BIN)/python -m pytest -q -m "not long" $(ALONE) || failed=1; exit $$failed
+
+test-long: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q -m long
 
 test-fast: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile

@@ -31,9 +31,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    """A folder with what `make_models.py` makes."""
-    folder = tmp_path_factory.mktemp("made")
-    command = [sys.executable, str(EXAMPLES / "make_models.py"), "--folder", str(folder)]
+    """A folder with what `make_models.py` makes, with a smaller network than Inception."""
+    return _made(tmp_path_factory.mktemp("made"), cache, "--small")
+
+
+def _made(folder: Path, cache: Path, *options: str) -> Path:
+    command = [sys.executable, str(EXAMPLES / "make_models.py"), "--folder", str(folder), *options]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     subprocess.run(command, env=environment, check=True, timeout=_PATIENCE)
     return folder
@@ -90,6 +93,18 @@ def _served(home: Path, name: str, base: Path) -> Iterator[int]:
 def test_the_client_of_inception_runs_as_printed(
     short_path: Path, made: Path, tmp_path: Path
 ) -> None:
+    _run_the_client_of_inception(short_path, made, tmp_path)
+
+
+@pytest.mark.long
+def test_it_runs_with_inception_itself(
+    short_path: Path, tmp_path_factory: pytest.TempPathFactory, cache: Path, tmp_path: Path
+) -> None:
+    made = _made(tmp_path_factory.mktemp("whole"), cache)
+    _run_the_client_of_inception(short_path, made, tmp_path)
+
+
+def _run_the_client_of_inception(short_path: Path, made: Path, tmp_path: Path) -> None:
     script = _as_printed("inception_client.py", made, tmp_path)
     base = made / "SERVING_INCEPTION" / "SERVING_INCEPTION"
     with _served(short_path, "inception", base) as port:

@@ -23,6 +23,8 @@ from tests.frameworks.tensorflow import zoo
 from tests.frameworks.tensorflow.zoo_graphs import INSTANCE, Array, Case, Feeds
 from tests.processes import AcceleratorProcess
 
+# Networks whose conversion takes the longest; ResNet50 and MobileNetV2 stand for them elsewhere.
+_LONG = ("inception_v3", "efficientnet_b0")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # By dtype: of each element, and of the largest one. Results of other dtypes are equal.
 TOLERANCES: Mapping[str, tuple[float, float]] = {
@@ -119,7 +121,10 @@ def _runs(plan: Plan, case: Case) -> tuple[str, ...]:
     return tuple(place for place, _ in groupby(segment.place for segment in plan.segments))
 
 
-@pytest.mark.parametrize("name", zoo.CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name in _LONG)) for name in zoo.CASES],
+)
 @pytest.mark.filterwarnings("ignore:Nothing of this model runs on the accelerator:RuntimeWarning")
 def test_it_gives_what_tensorflow_gives(name: str, models: Path, large: Accelerator) -> None:
     case, path = zoo.CASES[name], zoo.write(name, models)
