@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent.parent / "examples" / "aws" / "seeds.sh"
+SCRIPT = Path(__file__).parent.parent.parent / "examples" / "aws" / "guides.sh"
 COMMANDS = (
     "ec2 create-security-group",
     "ec2 authorize-security-group-ingress",

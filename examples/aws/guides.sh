@@ -2,7 +2,7 @@
 # Every AWS CLI command of Elastic Inference's guides, as they have it, on a fresh pool of its own;
 # then an inference on the instance that they launch, through its accelerator.
 #
-#   examples/aws/seeds.sh          needs aws (the AWS CLI), ei, and onnx in ei's environment
+#   examples/aws/guides.sh          needs aws (the AWS CLI), ei, and onnx in ei's environment
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
