@@ -14,15 +14,15 @@ from botocore.config import Config
 from botocore.loaders import Loader
 
 from elastic_inference.aws.front import AwsFront
-from elastic_inference.aws.models import FOLDER
+from elastic_inference.compute.tools import MODELS
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.pool import Pool
 from elastic_inference.control.records import AccessKey
-from elastic_inference.settings import Limits, PoolSettings
+from tests import embedded
 
 StartAws = Callable[..., "Aws"]
 # Models are large: all clients of a run read them once.
-_LOADER = Loader(extra_search_paths=[str(FOLDER), str(Path(boto3.__file__).parent / "data")])
+_LOADER = Loader(extra_search_paths=[str(MODELS), str(Path(boto3.__file__).parent / "data")])
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,7 @@ def start_aws(short_path: Path) -> Iterator[StartAws]:
     with contextlib.ExitStack() as stack:
 
         def start(*, outlive: bool = True, **settings: Any) -> Aws:
-            pool = Pool(
-                short_path / "state",
-                settings=PoolSettings(**{"home": short_path, "health_interval": 0.2, **settings}),
-                limits=Limits(control_grace=60.0),
-                outlive=outlive,
-                front=AwsFront,
-            )
-            stack.callback(pool.close)
-            stack.callback(_end_all, pool)
+            pool = embedded.start(stack, short_path, settings, outlive=outlive, front=AwsFront)
             return Aws(pool)
 
         yield start
@@ -118,9 +110,3 @@ def start_aws(short_path: Path) -> Iterator[StartAws]:
 def aws(start_aws: StartAws) -> Aws:
     """A pool, and clients for it."""
     return start_aws()
-
-
-def _end_all(pool: Pool) -> None:
-    with contextlib.suppress(Exception):
-        for instance in pool.plane.store.instances.where():
-            pool.plane.terminate(instance.id)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from elastic_inference.control.pool import Pool
-from elastic_inference.settings import Limits, PoolSettings
+from tests import embedded
 
 StartPool = Callable[..., Pool]
 
@@ -21,21 +21,6 @@ def start_pool(short_path: Path) -> Iterator[StartPool]:
     with contextlib.ExitStack() as stack:
 
         def start(*, outlive: bool = False, listen_on: str | None = None, **settings: Any) -> Pool:
-            pool = Pool(
-                short_path / "state",
-                settings=PoolSettings(**{"home": short_path, "health_interval": 0.2, **settings}),
-                limits=Limits(control_grace=60.0),
-                listen_on=listen_on,
-                outlive=outlive,
-            )
-            stack.callback(pool.close)
-            stack.callback(_end_all, pool)
-            return pool
+            return embedded.start(stack, short_path, settings, listen_on=listen_on, outlive=outlive)
 
         yield start
-
-
-def _end_all(pool: Pool) -> None:
-    with contextlib.suppress(Exception):
-        for instance in pool.plane.store.instances.where():
-            pool.plane.terminate(instance.id)
