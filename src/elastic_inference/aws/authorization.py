@@ -80,9 +80,6 @@ class Authorization:
             for key, name in _PARAMETERS.get(service, {}).items()
             if name in call.input
         }
-        if "cloudwatch:namespace" in context:
-            # As it is kept: the blanks around it are no part of it.
-            context["cloudwatch:namespace"] = context["cloudwatch:namespace"].strip()
         context["aws:ViaAWSService"] = "false"
         if service == "ec2":
             context["ec2:Region"] = self._plane.settings.region

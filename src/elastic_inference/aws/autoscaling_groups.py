@@ -129,15 +129,11 @@ class GroupOperations:
                     " for the AutoScalingGroup."
                 )
             if call.input.get("HonorCooldown"):
-                self.check_cooldown(group, group.settings["DefaultCooldown"])
+                words.check_cooldown(self._plane, group, group.settings["DefaultCooldown"])
             self._groups.change(group, desired=wanted)
             self._note(group, "a user request explicitly set group desired capacity", wanted)
         self._go()
         return {}
-
-    def check_cooldown(self, group: ScalingGroup, cooldown: float) -> None:
-        """Refuse to change a group that has just changed."""
-        words.check_cooldown(self._plane, group, cooldown)
 
     def _note(self, group: ScalingGroup, what: str, desired: int) -> None:
         why = given.cause(self._plane, what, group.desired, desired)

@@ -66,11 +66,7 @@ class PolicyOperations:
             known = table.get(call.account, group.name, name)
             columns = table.columns
             if known is not None:
-                table.remove(
-                    columns.account == call.account,
-                    columns.group_name == group.name,
-                    columns.name == name,
-                )
+                self._remove(known)
             elif (
                 table.count(columns.account == call.account, columns.group_name == group.name)
                 >= _MOST
@@ -122,13 +118,16 @@ class PolicyOperations:
     def _delete(self, call: Call) -> Document:
         with self._store.transaction():
             _, policy = self._named(call)
-            columns = self._store.scaling_policies.columns
-            self._store.scaling_policies.remove(
-                columns.account == policy.account,
-                columns.group_name == policy.group_name,
-                columns.name == policy.name,
-            )
+            self._remove(policy)
         return {}
+
+    def _remove(self, policy: ScalingPolicy) -> None:
+        table = self._store.scaling_policies
+        table.remove(
+            table.columns.account == policy.account,
+            table.columns.group_name == policy.group_name,
+            table.columns.name == policy.name,
+        )
 
     def _execute(self, call: Call) -> Document:
         with self._store.transaction():

@@ -10,6 +10,7 @@ from elastic_inference.aws import ec2_launch_data
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.ec2_images import ROOT_DEVICES
 from elastic_inference.aws.ec2_instance_documents import InstanceDocuments, metadata_options
+from elastic_inference.aws.ec2_launch_data import METADATA_OPTIONS
 from elastic_inference.aws.ec2_owned import arns, one_owned, owned
 from elastic_inference.aws.ec2_types import UNLIMITED, is_burstable
 from elastic_inference.aws.errors import AwsError, unsupported
@@ -19,13 +20,6 @@ from elastic_inference.control import names, records
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Instance
 
-_METADATA = (
-    "HttpTokens",
-    "HttpPutResponseHopLimit",
-    "HttpEndpoint",
-    "HttpProtocolIpv6",
-    "InstanceMetadataTags",
-)
 # By the attribute's name, the parameter that changes it.
 _CHANGED: Mapping[str, str] = {
     "disableApiStop": "DisableApiStop",
@@ -55,7 +49,7 @@ class InstanceAttributes:
                 resources=self._to_modify,
             ),
             "ModifyInstanceMetadataOptions": operation(
-                self._modify_metadata, f"InstanceId {' '.join(_METADATA)}", resources=named
+                self._modify_metadata, f"InstanceId {' '.join(METADATA_OPTIONS)}", resources=named
             ),
         }
 
@@ -93,8 +87,10 @@ class InstanceAttributes:
     def _to_modify(self, call: Call) -> Sequence[str]:
         """The instance, and the security groups that it is to have."""
         groups, region = call.input.get("Groups", ()), self._plane.settings.region
-        head = f"arn:{names.PARTITION}:ec2:{region}:{call.account}:security-group"
-        return [*arns(self._plane)(call), *(f"{head}/{each}" for each in groups)]
+        return [
+            *arns(self._plane)(call),
+            *(names.ec2_arn(region, call.account, "security-group", each) for each in groups),
+        ]
 
     def _credits(self, call: Call) -> Document:
         """Those of types that have credits on AWS; here they have their cores all the time."""
@@ -148,7 +144,7 @@ class InstanceAttributes:
             self._plane.store.set_instance(instance.id, ec2={**instance.ec2, name: value})
 
     def _modify_metadata(self, call: Call) -> Document:
-        options = {name: call.input[name] for name in _METADATA if name in call.input}
+        options = {name: each for name, each in call.input.items() if name in METADATA_OPTIONS}
         ec2_launch_data.check({"MetadataOptions": options})
         with self._plane.store.transaction():
             instance = one_owned(self._plane, call)

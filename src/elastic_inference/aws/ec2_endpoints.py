@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
 from elastic_inference.aws import ec2_quotas, tags
 from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.ec2_lookup import Lookup, chosen, no_endpoint, no_group, no_subnet
-from elastic_inference.aws.errors import AwsError, unsupported
+from elastic_inference.aws.errors import AwsError, said, unsupported
 from elastic_inference.aws.filters import Reader, select
 from elastic_inference.aws.pages import page
 from elastic_inference.control import names, policy
 from elastic_inference.control.network import MAX_ENDPOINT_POLICY
+from elastic_inference.control.network_users import DEFAULT_GROUP
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import EndpointRecord, VpcRecord
 from elastic_inference.errors import InvalidRequestError
@@ -91,7 +91,7 @@ class Endpoints:
         """The group that an endpoint gets for which none is named."""
         try:
             vpc = self._lookup.vpc(call.account, call.input["VpcId"])
-            return [self._lookup.group_named(call.account, "default", vpc).id]
+            return [self._lookup.group_named(call.account, DEFAULT_GROUP, vpc).id]
         except AwsError:
             return ()
 
@@ -107,10 +107,11 @@ class Endpoints:
             vpc = self._lookup.vpc(call.account, given["VpcId"])
             subnets = list(dict.fromkeys(given.get("SubnetIds", ())))
             groups = list(dict.fromkeys(given.get("SecurityGroupIds", ())))
-            groups = groups or [self._lookup.group_named(call.account, "default", vpc).id]
+            groups = groups or [self._lookup.group_named(call.account, DEFAULT_GROUP, vpc).id]
             self._check_parts(call.account, vpc, subnets, groups)
             private_dns = given.get("PrivateDnsEnabled", True)
-            endpoint_id = _id_of(call.account, token) if token else None
+            # With the same token it is the same endpoint.
+            endpoint_id = names.derived_id("vpce", call.account, token) if token else None
             known = self._store.endpoints.get(endpoint_id) if endpoint_id else None
             if known is not None:
                 _check_same(known, vpc, subnets, groups, private_dns, text)
@@ -121,7 +122,7 @@ class Endpoints:
             made = self._plane.network.create_endpoint(
                 call.account, vpc.id, subnets, groups,
                 endpoint_id=endpoint_id, private_dns=private_dns, policy=text,
-                tags=self._lookup.new_tags(call, _KIND),
+                tags=tags.given(call, _KIND),
             )  # fmt: skip
             return {"VpcEndpoint": self._shown(made), "ClientToken": token}
 
@@ -261,9 +262,7 @@ def _policy(given: Document) -> str | None:
     try:
         policy.parse(text, "the endpoint's", of_thing=True, limit=MAX_ENDPOINT_POLICY)
     except InvalidRequestError as error:
-        raise AwsError(
-            "InvalidPolicyDocument", f"{error.message} {error.next_step}".rstrip()
-        ) from None
+        raise AwsError("InvalidPolicyDocument", said(error)) from None
     return text
 
 
@@ -280,11 +279,6 @@ def _check_names(vpc: VpcRecord) -> None:
             f" attributes set to true for {vpc.id}. Set them (ModifyVpcAttribute), or give"
             " PrivateDnsEnabled=false.",
         )
-
-
-def _id_of(account: str, token: str) -> str:
-    """The id of what a client token makes: with the same token it is the same."""
-    return f"vpce-{hashlib.sha256(f'{account} {token}'.encode()).hexdigest()[:17]}"
 
 
 def _check_same(

@@ -77,7 +77,7 @@ class Groups:
             made = self._plane.network.create_group(
                 call.account, vpc.id, name, given["Description"]
             )
-            labels = self._lookup.new_tags(call, _KIND)
+            labels = tags.given(call, _KIND)
             self._store.groups.change(columns.id == made.id, tags=labels)
         return {
             "GroupId": made.id,

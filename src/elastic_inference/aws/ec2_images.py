@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from elastic_inference.aws.call import Call, Document, Operations, operation
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.filters import Reader, select, truth
 from elastic_inference.aws.pages import page
+from elastic_inference.control import names
 from elastic_inference.control.plane import ControlPlane
 
 # Who owned AWS's Deep Learning AMIs, and what they called themselves.
@@ -36,7 +36,7 @@ class Image:
 
     @property
     def id(self) -> str:
-        return f"ami-{hashlib.sha256(self.name.encode()).hexdigest()[:17]}"
+        return names.derived_id("ami", self.name)
 
 
 IMAGES = (

@@ -11,6 +11,7 @@ from elastic_inference.aws import tags
 from elastic_inference.aws.call import Document
 from elastic_inference.aws.ec2_images import ROOT_DEVICES
 from elastic_inference.aws.ec2_launch_data import METADATA_OPTIONS
+from elastic_inference.compute.document import mac_address
 from elastic_inference.control import names, records
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Accelerator, Instance
@@ -152,42 +153,13 @@ class InstanceDocuments:
 
     def _network(self, instance: Instance) -> Document:
         groups, public = self.groups_of(instance), self.public_address(instance)
-        vpc_id, public_ip = self.vpc_of(instance), public if _is_ipv4(public) else None
+        vpc_id, public_ip = self.vpc_of(instance), public if is_ipv4(public) else None
         association = public and {
             "IpOwnerId": "amazon",
             "PublicDnsName": public,
             "PublicIp": public_ip,
         }
-        interface = {
-            "Association": association or None,
-            "Attachment": {
-                "AttachTime": instance.created_at,
-                "AttachmentId": names.attachment_id(instance.id),
-                "DeleteOnTermination": True,
-                "DeviceIndex": 0,
-                "Status": "attached",
-                "NetworkCardIndex": 0,
-            },
-            "Description": "",
-            "Groups": groups,
-            "InterfaceType": "interface",
-            "Ipv6Addresses": [],
-            "MacAddress": names.mac_address(instance.id),
-            "NetworkInterfaceId": names.interface_id(instance.id),
-            "OwnerId": self._account,
-            "PrivateIpAddress": instance.private_ip,
-            "PrivateIpAddresses": [
-                {
-                    "Primary": True,
-                    "PrivateIpAddress": instance.private_ip,
-                    "Association": association or None,
-                }
-            ],
-            "SourceDestCheck": True,
-            "Status": "in-use",
-            "SubnetId": instance.subnet_id,
-            "VpcId": vpc_id,
-        }
+        interface = describe_interface(instance, vpc_id, groups, association or None)
         return {
             "NetworkInterfaces": [interface],
             "PrivateIpAddress": instance.private_ip,
@@ -214,6 +186,42 @@ class InstanceDocuments:
         ] or None
 
 
+def describe_interface(
+    instance: Instance,
+    vpc_id: str | None,
+    groups: Sequence[Document],
+    association: Document | None,
+) -> dict[str, Any]:
+    """An instance's network interface, as all that shows it has it."""
+    address = instance.private_ip
+    return {
+        "Association": association,
+        "Attachment": {
+            "AttachTime": instance.created_at,
+            "AttachmentId": names.attachment_id(instance.id),
+            "DeleteOnTermination": True,
+            "DeviceIndex": 0,
+            "Status": "attached",
+            "NetworkCardIndex": 0,
+        },
+        "Description": "",
+        "Groups": groups,
+        "InterfaceType": "interface",
+        "Ipv6Addresses": [],
+        "MacAddress": mac_address(instance.id),
+        "NetworkInterfaceId": names.interface_id(instance.id),
+        "OwnerId": instance.account,
+        "PrivateIpAddress": address,
+        "PrivateIpAddresses": [
+            {"Primary": True, "PrivateIpAddress": address, "Association": association}
+        ],
+        "SourceDestCheck": True,
+        "Status": "in-use",
+        "SubnetId": instance.subnet_id,
+        "VpcId": vpc_id,
+    }
+
+
 def metadata_options(instance: Instance) -> Document:
     return {"State": "applied", **METADATA_OPTIONS, **instance.ec2.get("MetadataOptions", {})}
 
@@ -226,7 +234,7 @@ def _transition(instance: Instance) -> str:
     return time.strftime("User initiated (%Y-%m-%d %H:%M:%S GMT)", time.gmtime(instance.ended_at))
 
 
-def _is_ipv4(text: str) -> bool:
+def is_ipv4(text: str) -> bool:
     try:
         return ipaddress.ip_address(text).version == 4
     except ValueError:

@@ -38,53 +38,31 @@ class InstanceStates:
         }
 
     def _start(self, call: Call) -> Document:
-        self._check_states(call, _STARTED, "started")
-        return {"StartingInstances": self._change(call, self._plane.start_instance)}
+        found = self._named(call)
+        _check_states(found, _STARTED, "started")
+        return {"StartingInstances": _change(found, self._plane.start_instance)}
 
     def _stop(self, call: Call) -> Document:
-        self._check_protection(call, "DisableApiStop", "stopped")
-        self._check_states(call, _STOPPED, "stopped")
-        return {"StoppingInstances": self._change(call, self._plane.stop_instance)}
+        found = self._named(call)
+        _check_protection(found, "DisableApiStop", "stopped")
+        _check_states(found, _STOPPED, "stopped")
+        return {"StoppingInstances": _change(found, self._plane.stop_instance)}
 
     def _terminate(self, call: Call) -> Document:
-        self._check_protection(call, "DisableApiTermination", "terminated")
-        return {"TerminatingInstances": self._change(call, self._plane.terminate)}
+        found = self._named(call)
+        _check_protection(found, "DisableApiTermination", "terminated")
+        return {"TerminatingInstances": _change(found, self._plane.terminate)}
 
     def _reboot(self, call: Call) -> Document:
-        self._check_states(call, (records.RUNNING,), "rebooted")
-        for each in owned(self._plane, call.account, call.input["InstanceIds"]):
+        found = self._named(call)
+        _check_states(found, (records.RUNNING,), "rebooted")
+        for each in found:
             with state_errors():
                 self._plane.reboot_instance(each.id)
         return {}
 
-    def _change(
-        self, call: Call, change: Callable[..., tuple[str, Instance]]
-    ) -> Sequence[Document]:
-        """Begin a change of each instance; it goes on in the background."""
-        found = []
-        for each in owned(self._plane, call.account, call.input["InstanceIds"]):
-            with state_errors():
-                found.append(changed(*change(each.id, wait=False)))
-        return found
-
-    def _check_states(self, call: Call, states: Sequence[str], what: str) -> None:
-        """Refuse all of them where one is in another state, before the others are changed."""
-        for each in owned(self._plane, call.account, call.input["InstanceIds"]):
-            if each.state not in states:
-                raise AwsError(
-                    "IncorrectInstanceState",
-                    f"The instance '{each.id}' is {each.state}, from which it cannot be {what}.",
-                )
-
-    def _check_protection(self, call: Call, attribute: str, what: str) -> None:
-        for each in owned(self._plane, call.account, call.input["InstanceIds"]):
-            if each.ec2.get(attribute):
-                name = attribute[0].lower() + attribute[1:]
-                raise AwsError(
-                    "OperationNotPermitted",
-                    f"The instance '{each.id}' may not be {what}. Modify its '{name}' instance"
-                    " attribute and try again.",
-                )
+    def _named(self, call: Call) -> Sequence[Instance]:
+        return owned(self._plane, call.account, call.input["InstanceIds"])
 
     def _status(self, call: Call) -> Document:
         columns = self._plane.store.instances.columns
@@ -130,3 +108,35 @@ class InstanceStates:
         if seen is not None and self._plane.clock.time() - seen > _MISSED * REFRESH:
             return "impaired", "failed"
         return "ok", "passed"
+
+
+def _change(
+    instances: Sequence[Instance], change: Callable[..., tuple[str, Instance]]
+) -> Sequence[Document]:
+    """Begin a change of each instance; it goes on in the background."""
+    found = []
+    for each in instances:
+        with state_errors():
+            found.append(changed(*change(each.id, wait=False)))
+    return found
+
+
+def _check_states(instances: Sequence[Instance], states: Sequence[str], what: str) -> None:
+    """Refuse all of them where one is in another state, before the others are changed."""
+    for each in instances:
+        if each.state not in states:
+            raise AwsError(
+                "IncorrectInstanceState",
+                f"The instance '{each.id}' is {each.state}, from which it cannot be {what}.",
+            )
+
+
+def _check_protection(instances: Sequence[Instance], attribute: str, what: str) -> None:
+    for each in instances:
+        if each.ec2.get(attribute):
+            name = attribute[0].lower() + attribute[1:]
+            raise AwsError(
+                "OperationNotPermitted",
+                f"The instance '{each.id}' may not be {what}. Modify its '{name}' instance"
+                " attribute and try again.",
+            )

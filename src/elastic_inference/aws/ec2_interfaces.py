@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from elastic_inference.aws.call import Call, Document, Operations, operation
-from elastic_inference.aws.ec2_instance_documents import InstanceDocuments
+from elastic_inference.aws.ec2_instance_documents import (
+    InstanceDocuments,
+    describe_interface,
+    is_ipv4,
+)
 from elastic_inference.aws.ec2_lookup import chosen
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.aws.filters import Reader, select, truth
 from elastic_inference.aws.pages import page
+from elastic_inference.compute.document import mac_address
 from elastic_inference.control import names, records
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Instance, SubnetRecord
@@ -80,36 +84,14 @@ class _Interface:
 
 def _shown(interface: _Interface) -> Document:
     instance, subnet = interface.instance, interface.subnet
-    address, association = instance.private_ip, _association(interface.public)
-    return {
-        "NetworkInterfaceId": interface.id,
-        "InterfaceType": "interface",
-        "Status": "in-use",
-        "Description": "",
-        "OwnerId": instance.account,
-        "VpcId": subnet.vpc_id,
-        "SubnetId": subnet.id,
+    groups = [{"GroupId": key, "GroupName": name} for key, name in interface.groups.items()]
+    association = _association(interface.public)
+    shown = describe_interface(instance, subnet.vpc_id, groups, association)
+    owned = {"InstanceId": instance.id, "InstanceOwnerId": instance.account}
+    return shown | {
         "AvailabilityZone": subnet.zone,
-        "MacAddress": names.mac_address(instance.id),
-        "PrivateIpAddress": address,
-        "PrivateIpAddresses": [
-            {"Primary": True, "PrivateIpAddress": address, "Association": association}
-        ],
-        "Association": association,
-        "Ipv6Addresses": [],
-        "Groups": [{"GroupId": key, "GroupName": name} for key, name in interface.groups.items()],
         "RequesterManaged": False,
-        "SourceDestCheck": True,
-        "Attachment": {
-            "AttachmentId": names.attachment_id(instance.id),
-            "AttachTime": instance.created_at,
-            "DeleteOnTermination": True,
-            "DeviceIndex": 0,
-            "NetworkCardIndex": 0,
-            "InstanceId": instance.id,
-            "InstanceOwnerId": instance.account,
-            "Status": "attached",
-        },
+        "Attachment": shown["Attachment"] | owned,
         "TagSet": [],
     }
 
@@ -117,15 +99,7 @@ def _shown(interface: _Interface) -> Document:
 def _association(public: str) -> Document | None:
     if not public:
         return None
-    return {"PublicDnsName": public} if _is_name(public) else {"PublicIp": public}
-
-
-def _is_name(host: str) -> bool:
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        return True
-    return False
+    return {"PublicIp": public} if is_ipv4(public) else {"PublicDnsName": public}
 
 
 def _address(interface: _Interface) -> str:
@@ -140,11 +114,9 @@ _FILTERS: Mapping[str, Reader[_Interface]] = {
     "addresses.primary": lambda _: truth(True),
     "addresses.private-ip-address": _address,
     "association.public-dns-name": lambda each: (
-        each.public if each.public and _is_name(each.public) else None
+        each.public if each.public and not is_ipv4(each.public) else None
     ),
-    "association.public-ip": lambda each: (
-        None if not each.public or _is_name(each.public) else each.public
-    ),
+    "association.public-ip": lambda each: each.public if is_ipv4(each.public) else None,
     "attachment.attachment-id": lambda each: names.attachment_id(each.instance.id),
     "attachment.delete-on-termination": lambda _: truth(True),
     "attachment.device-index": lambda _: "0",
@@ -156,7 +128,7 @@ _FILTERS: Mapping[str, Reader[_Interface]] = {
     "group-id": lambda each: list(each.groups),
     "group-name": _group_names,
     "interface-type": lambda _: "interface",
-    "mac-address": lambda each: names.mac_address(each.instance.id),
+    "mac-address": lambda each: mac_address(each.instance.id),
     "network-interface-id": lambda each: each.id,
     "owner-id": lambda each: each.instance.account,
     "private-ip-address": _address,

@@ -143,7 +143,7 @@ class KeyPairs:
             )
             name = found and found.name
         region = self._plane.settings.region
-        return [f"arn:{names.PARTITION}:ec2:{region}:{call.account}:{_KIND}/{name or '*'}"]
+        return [names.ec2_arn(region, call.account, _KIND, name or "*")]
 
 
 def _summary(pair: KeyPair) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from elastic_inference.aws import ec2_launch_data
 from elastic_inference.aws.ec2_template_data import template_data
-from elastic_inference.aws.errors import AwsError, unsupported
+from elastic_inference.aws.errors import AwsError, said, unsupported, used_token
 from elastic_inference.aws.iam_profiles import check_pass
 from elastic_inference.control import names, records
 from elastic_inference.control.caller import Caller
@@ -61,10 +61,7 @@ def launch(
     with _ec2_errors():
         instances, are_new = plane.run_instances(requests, least)
     if not are_new and any(each.ec2.get("Request") != digest for each in instances):
-        raise AwsError(
-            "IdempotentParameterMismatch",
-            "The client token was used for a request with other parameters. Take another one.",
-        )
+        raise used_token()
     return instances
 
 
@@ -218,6 +215,4 @@ def _ec2_errors() -> Iterator[None]:
     try:
         yield
     except LimitExceededError as error:
-        raise AwsError(
-            "InsufficientFreeAddressesInSubnet", f"{error.message} {error.next_step}".strip()
-        ) from error
+        raise AwsError("InsufficientFreeAddressesInSubnet", said(error)) from error

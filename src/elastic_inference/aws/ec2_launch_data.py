@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from elastic_inference.aws import ec2_images, errors, tags
+from elastic_inference.aws.ec2_lookup import no_subnet
 from elastic_inference.aws.ec2_types import UNLIMITED
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.compute.base import check_user_data
@@ -161,9 +162,7 @@ def accelerator_types(plane: ControlPlane, data: Mapping[str, Any]) -> tuple[str
         try:
             name = plane.catalog.get(each.get("Type", "")).name
         except InvalidRequestError as error:
-            raise AwsError(
-                "InvalidParameterValue", f"{error.message} {error.next_step}".strip()
-            ) from error
+            raise AwsError("InvalidParameterValue", errors.said(error)) from error
         types.extend([name] * min(each.get("Count", 1), most + 1))
     if len(types) > most:
         raise AwsError(
@@ -345,9 +344,7 @@ def _subnet(plane: ControlPlane, account: str, subnet_id: str | None) -> SubnetR
         return found
     found = plane.store.subnets.first(columns.account == account, columns.id == subnet_id)
     if found is None:
-        raise AwsError(
-            "InvalidSubnetID.NotFound", f"The subnet ID '{subnet_id[:64]}' does not exist"
-        )
+        raise no_subnet(subnet_id)
     return found
 
 

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from elastic_inference.aws import tags
-from elastic_inference.aws.call import Call
 from elastic_inference.aws.errors import AwsError
 from elastic_inference.control import names
 from elastic_inference.control.plane import ControlPlane
@@ -17,8 +15,10 @@ from elastic_inference.control.records import (
     SubnetRecord,
     VpcRecord,
 )
+from elastic_inference.control.tables import Records
 
 T = TypeVar("T")
+_Part = TypeVar("_Part", VpcRecord, SubnetRecord, GroupRecord, EndpointRecord)
 _GROUP = re.compile(r"sg-[0-9a-f]{8,17}")
 _ENDPOINT = re.compile(r"vpce-[0-9a-f]{8,17}")
 
@@ -28,32 +28,14 @@ class Lookup:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._store = plane.store
-        self._access = plane.access
         self._region = plane.settings.region
 
     def arn(self, account: str, kind: str, name: str = "*") -> str:
         """As policies name a thing of EC2's, or all of its kind."""
-        return f"arn:{names.PARTITION}:ec2:{self._region}:{account}:{kind}/{name}"
-
-    def new_tags(self, call: Call, kind: str) -> dict[str, str]:
-        """The tags of a new thing, which its maker must be allowed to give.
-
-        Raises:
-            AwsError: they are none.
-            AccessDeniedError: no policy allows ec2:CreateTags for what the call makes.
-        """
-        found = tags.given(call, kind)
-        if found:
-            context = {**call.caller.context, "ec2:CreateAction": call.operation}
-            arn = self.arn(call.account, kind)
-            self._access.authorise(call.caller.principal, "ec2:CreateTags", arn, context)
-        return found
+        return names.ec2_arn(self._region, account, kind, name)
 
     def vpc(self, account: str, vpc_id: str) -> VpcRecord:
-        found = self._store.vpcs.get(vpc_id)
-        if found is None or found.account != account:
-            raise no_vpc(vpc_id)
-        return found
+        return _own(self._store.vpcs, account, vpc_id, no_vpc)
 
     def default_vpc(self, account: str) -> VpcRecord:
         columns = self._store.vpcs.columns
@@ -63,16 +45,10 @@ class Lookup:
         return found
 
     def subnet(self, account: str, subnet_id: str) -> SubnetRecord:
-        found = self._store.subnets.get(subnet_id)
-        if found is None or found.account != account:
-            raise no_subnet(subnet_id)
-        return found
+        return _own(self._store.subnets, account, subnet_id, no_subnet)
 
     def group(self, account: str, group_id: str) -> GroupRecord:
-        found = self._store.groups.get(group_id)
-        if found is None or found.account != account:
-            raise no_group(group_id)
-        return found
+        return _own(self._store.groups, account, group_id, no_group)
 
     def group_named(self, account: str, name: str, vpc: VpcRecord) -> GroupRecord:
         columns = self._store.groups.columns
@@ -88,15 +64,26 @@ class Lookup:
         return found
 
     def endpoint(self, account: str, endpoint_id: str) -> EndpointRecord:
-        found = self._store.endpoints.get(endpoint_id)
-        if found is None or found.account != account:
-            raise no_endpoint(endpoint_id)
-        return found
+        return _own(self._store.endpoints, account, endpoint_id, no_endpoint)
 
     def group_names(self, account: str) -> dict[str, str]:
         """The names of security groups by their ids."""
         groups = self._store.groups.where(self._store.groups.columns.account == account)
         return {each.id: each.name for each in groups}
+
+
+def _own(
+    table: Records[_Part], account: str, part_id: str, missing: Callable[[str], AwsError]
+) -> _Part:
+    """The account's own one with that id.
+
+    Raises:
+        AwsError: there is none.
+    """
+    found = table.get(part_id)
+    if found is None or found.account != account:
+        raise missing(part_id)
+    return found
 
 
 def chosen(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from elastic_inference.aws.call import Call, Document
 from elastic_inference.aws.ec2_instance_documents import state
-from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.errors import AwsError, said, unsupported
 from elastic_inference.control import names
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import Instance
@@ -82,10 +82,6 @@ def state_errors() -> Iterator[None]:
     try:
         yield
     except ConflictError as error:
-        raise AwsError(
-            "IncorrectInstanceState", f"{error.message} {error.next_step}".strip()
-        ) from error
+        raise AwsError("IncorrectInstanceState", said(error)) from error
     except InvalidRequestError as error:
-        raise AwsError(
-            "UnsupportedOperation", f"{error.message} {error.next_step}".strip()
-        ) from error
+        raise unsupported(said(error)) from error

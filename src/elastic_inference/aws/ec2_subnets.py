@@ -85,7 +85,7 @@ class Subnets:
             except InvalidRequestError as error:
                 raise _bad_range(given["CidrBlock"], vpc.cidr, error) from None
             self._store.subnets.change(
-                self._store.subnets.columns.id == made.id, tags=self._lookup.new_tags(call, _KIND)
+                self._store.subnets.columns.id == made.id, tags=tags.given(call, _KIND)
             )
             made = self._lookup.subnet(call.account, made.id)
         return {"Subnet": self._shown(made, 0)}

@@ -52,8 +52,7 @@ def template_arns(plane: ControlPlane) -> Callable[[Call], Sequence[str]]:
             )
             template_id = found and found.id
         region = plane.settings.region
-        what = f"launch-template/{template_id or '*'}"
-        return [f"arn:{names.PARTITION}:ec2:{region}:{call.account}:{what}"]
+        return [names.ec2_arn(region, call.account, "launch-template", template_id or "*")]
 
     return resources
 

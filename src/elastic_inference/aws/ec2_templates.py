@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from elastic_inference.aws.ec2_template_data import (
     own_data,
     template_arns,
 )
-from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.errors import AwsError, used_token
 from elastic_inference.aws.filters import Reader, select
 from elastic_inference.aws.iam_profiles import check_pass
 from elastic_inference.aws.pages import page
@@ -79,7 +78,8 @@ class Templates:
         check_data(self._plane, data)
         now, token = self._plane.clock.time(), call.input.get(TOKEN)
         template = LaunchTemplate(
-            id=_id_of(call.account, token) if token else names.new_id("lt"),
+            # The same token makes the same template.
+            id=names.derived_id("lt", call.account, token) if token else names.new_id("lt"),
             account=call.account,
             name=name,
             created_by=call.caller.principal.arn,
@@ -108,7 +108,7 @@ class Templates:
             columns.template_id == known.id, columns.version == 1
         )
         if known.name != name or (first is not None and own_data(first) != data):
-            raise _mismatch()
+            raise used_token()
 
     def _check_pass(
         self, call: Call, template: LaunchTemplate, name: str, data: Mapping[str, Any]
@@ -137,7 +137,7 @@ class Templates:
                 wanted = own_data(find_version(self._plane, template, source))
             data = {**wanted, **data}
         if data != own_data(made):
-            raise _mismatch()
+            raise used_token()
 
     def _create_version(self, call: Call) -> Document:
         data: Mapping[str, Any] = call.input["LaunchTemplateData"]
@@ -266,18 +266,6 @@ def _version(
         data={**data, **({TOKEN: token} if token else {})},
         created_at=now,
     )
-
-
-def _mismatch() -> AwsError:
-    return AwsError(
-        "IdempotentParameterMismatch",
-        "The client token was used for a request with other parameters. Take another one.",
-    )
-
-
-def _id_of(account: str, token: str) -> str:
-    """The same token makes the same template."""
-    return f"lt-{hashlib.sha256(f'{account} {token}'.encode()).hexdigest()[:17]}"
 
 
 _FILTERS: Mapping[str, Reader[LaunchTemplate]] = {

@@ -69,7 +69,7 @@ class Vpcs:
                 ) from None
             self._store.vpcs.change(
                 self._store.vpcs.columns.id == made.id,
-                tags=self._lookup.new_tags(call, _KIND),
+                tags=tags.given(call, _KIND),
                 # As in AWS, only the default one has names for its instances at once.
                 dns_hostnames=False,
             )

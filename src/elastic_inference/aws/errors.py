@@ -120,8 +120,12 @@ def translate(error: ElasticInferenceError, service: str) -> AwsError:
     code, status = _BY_KIND[words].get(error.kind, _INTERNAL[words])
     if isinstance(error, SignatureError):
         code, status = _FAULTS[words].get(error.fault, (code, status))
-    text = f"{error.message} {error.next_step}".rstrip()
-    return AwsError(code, text, status)
+    return AwsError(code, said(error), status)
+
+
+def said(error: ElasticInferenceError) -> str:
+    """What happened and the next step, in one line."""
+    return f"{error.message} {error.next_step}".strip()
 
 
 def internal(service: str) -> AwsError:
@@ -140,6 +144,14 @@ def missing(service: str, name: str) -> AwsError:
     if family(service) == _EC2 or service == "monitoring":
         return AwsError("MissingParameter", f"The request must contain the parameter {name}")
     return invalid(service, f"The parameter {name} is missing.")
+
+
+def used_token() -> AwsError:
+    """A client token came again, and other parameters with it."""
+    return AwsError(
+        "IdempotentParameterMismatch",
+        "The client token was used for a request with other parameters. Take another one.",
+    )
 
 
 def unsupported(message: str) -> AwsError:

@@ -14,7 +14,7 @@ from elastic_inference.control.plane import ControlPlane
 if TYPE_CHECKING:
     from elastic_inference.aws.gateway import Gateway
 
-_MAX_BODY = 1 << 20
+MAX_BODY = 1 << 20
 # Of CloudWatch's and of elastic-inference's API; the others' requests all go to /.
 CBOR_PATHS = ("/service/",)
 REST_PATHS = ("/describe-accelerator", "/tags/")
@@ -24,7 +24,7 @@ PATHS = (*CBOR_PATHS, *REST_PATHS)
 class AwsFront:
     """Serves EC2, IAM, STS, Auto Scaling, CloudWatch and elastic-inference of a control plane."""
 
-    max_body = _MAX_BODY
+    max_body = MAX_BODY
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane

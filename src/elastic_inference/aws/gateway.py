@@ -9,6 +9,7 @@ from elastic_inference.aws import errors, registry, validation, wire
 from elastic_inference.aws.authorization import Authorization
 from elastic_inference.aws.call import Call, Operations
 from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.front import MAX_BODY
 from elastic_inference.aws.models import SERVICES, service_model
 from elastic_inference.aws.protocol import WireProtocol, new_request_id, not_offered
 from elastic_inference.control.access import Principal
@@ -21,7 +22,6 @@ _log = logging.getLogger(__name__)
 # The services that are the same in all regions sign for this one.
 _GLOBAL = frozenset({"iam", "sts"})
 _GLOBAL_REGION = "us-east-1"
-_MAX_BODY = 1 << 20
 
 
 class Gateway:
@@ -59,12 +59,12 @@ class Gateway:
         self, service: str, protocol: WireProtocol, request: HttpRequest, request_id: str
     ) -> HttpAnswer:
         if request.body is None:
-            raise wire.too_large(_MAX_BODY)
+            raise wire.too_large(MAX_BODY)
         principal = self._authenticate(service, request, request.body)
         if service not in SERVICES:
             raise errors.unsupported(f"There is no service {service!r} here.")
         model = service_model(service)
-        plain = wire.uncompressed(service, request, _MAX_BODY)
+        plain = wire.uncompressed(service, request, MAX_BODY)
         parsed = protocol.parse(service, model, plain)
         operation = self.operations[service].get(parsed.operation.name)
         if operation is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from elastic_inference.aws import iam_words
 from elastic_inference.aws.call import Call
 from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.tags import shown as shown_tags
 from elastic_inference.control import names, records
 from elastic_inference.control.managed_policies import ManagedPolicy, managed
 from elastic_inference.control.plane import ControlPlane
@@ -102,10 +102,6 @@ def document(text: str) -> str:
     return quote(text, safe="")
 
 
-def show_tags(tags: Mapping[str, str]) -> list[dict[str, str]] | None:
-    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())] or None
-
-
 def show_user(found: User, *, tags: bool = True) -> dict[str, Any]:
     return {
         "Path": _PATH,
@@ -113,7 +109,7 @@ def show_user(found: User, *, tags: bool = True) -> dict[str, Any]:
         "UserId": found.id,
         "Arn": names.user_arn(found.account, found.name),
         "CreateDate": found.created_at,
-        "Tags": show_tags(found.tags) if tags else None,
+        "Tags": shown_tags(found.tags) if tags else None,
     }
 
 
@@ -127,7 +123,7 @@ def show_role(found: Role, *, tags: bool = True) -> dict[str, Any]:
         "AssumeRolePolicyDocument": document(found.trust_policy),
         "Description": found.description or None,
         "MaxSessionDuration": found.max_session,
-        "Tags": show_tags(found.tags) if tags else None,
+        "Tags": shown_tags(found.tags) if tags else None,
     }
 
 
@@ -142,7 +138,7 @@ def show_profile(
         "Arn": names.profile_arn(found.account, found.name),
         "CreateDate": found.created_at,
         "Roles": [show_role(roles, tags=False)] if roles else [],
-        "Tags": show_tags(found.tags) if tags else None,
+        "Tags": shown_tags(found.tags) if tags else None,
     }
 
 
@@ -173,7 +169,7 @@ def show_policy(found: AnyPolicy, attached: int, *, whole: bool = True) -> dict[
     if isinstance(found, PolicyRecord):
         shown |= {"DefaultVersionId": f"v{found.default_version}", "UpdateDate": found.updated_at}
         if whole:
-            shown |= {"Description": found.description or None, "Tags": show_tags(found.tags)}
+            shown |= {"Description": found.description or None, "Tags": shown_tags(found.tags)}
     return shown
 
 

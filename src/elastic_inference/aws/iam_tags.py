@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from elastic_inference.aws import iam_entities, iam_words
 from elastic_inference.aws.call import Call, Document, Operations
 from elastic_inference.aws.iam_resources import operation
+from elastic_inference.aws.tags import shown
 from elastic_inference.control.plane import ControlPlane
 from elastic_inference.control.records import InstanceProfile, PolicyRecord, Role, User
 
@@ -70,7 +71,7 @@ class Tags:
             )
 
         def list_(call: Call) -> Document:
-            tags = iam_entities.show_tags(find(self._plane, call).tags) or []
+            tags = shown(find(self._plane, call).tags) or []
             return iam_words.listed(call, member, tags, lambda each: each["Key"], lambda each: each)
 
         return {

@@ -55,8 +55,7 @@ def check_document(name: str, text: str, *, trust: bool = False) -> str:
     try:
         policy.parse(text, name=name, trust=trust)
     except InvalidRequestError as error:
-        why = f"{error.message} {error.next_step or ''}".rstrip()
-        raise AwsError("MalformedPolicyDocument", why) from None
+        raise AwsError("MalformedPolicyDocument", errors.said(error)) from None
     return text
 
 

@@ -10,8 +10,8 @@ import botocore
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-# Laid out as AWS_DATA_PATH wants it. botocore dropped this service.
-FOLDER = Path(__file__).parent / "data"
+from elastic_inference.compute.tools import MODELS
+
 # The models by the names that signatures have for their services.
 _MODELS: Mapping[str, str] = {
     "ec2": "ec2",
@@ -27,8 +27,9 @@ SERVICES = tuple(_MODELS)
 @cache
 def service_model(service: str) -> ServiceModel:
     """The model of one of `SERVICES`."""
-    # A user's own models and environment must not change what the pool answers.
-    folders = [str(FOLDER), str(Path(botocore.__file__).parent / "data")]
+    # The project's own are of what botocore dropped. A user's own models and environment must not
+    # change what the pool answers.
+    folders = [str(MODELS), str(Path(botocore.__file__).parent / "data")]
     loader = Loader(extra_search_paths=folders, include_default_search_paths=False)
     name = _MODELS[service]
     return ServiceModel(loader.load_service_model(name, "service-2"), name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from elastic_inference.aws.call import Call, Document, Operations, operation
-from elastic_inference.aws.errors import AwsError
+from elastic_inference.aws.errors import AwsError, said
 from elastic_inference.control import names, records
 from elastic_inference.control.identities import USUAL_SESSION
 from elastic_inference.control.plane import ControlPlane
@@ -123,7 +123,7 @@ def _throttled() -> Iterator[None]:
     try:
         yield
     except LimitExceededError as error:
-        raise AwsError("Throttling", f"{error.message} {error.next_step}".strip()) from error
+        raise AwsError("Throttling", said(error)) from error
 
 
 def _denied(call: Call, why: str) -> AwsError:

@@ -140,9 +140,7 @@ class InstanceDocument:
         return json.dumps(identity, indent=2)
 
     def _interface(self, hostname: str) -> dict[str, str]:
-        # Locally administered, and the same whenever it is asked for, also through the API.
-        digest = hashlib.sha256(self.instance_id.encode()).digest()
-        mac = ":".join(f"{byte:02x}" for byte in (2, *digest[:5]))
+        mac = mac_address(self.instance_id)
         interface = {
             "device-number": "0",
             "local-hostname": hostname,
@@ -181,6 +179,12 @@ class InstanceDocument:
             "meta-data/iam/info": json.dumps(info),
             f"{_CREDENTIALS}/{self.role}": json.dumps(credentials),
         }
+
+
+def mac_address(instance_id: str) -> str:
+    """Of an instance's interface: locally administered, the same whenever it is asked for."""
+    digest = hashlib.sha256(instance_id.encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (2, *digest[:5]))
 
 
 def listing(items: Mapping[str, str], path: str) -> str | None:

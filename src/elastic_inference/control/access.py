@@ -20,14 +20,14 @@ from elastic_inference.protocol.sigv4 import Fault, SignatureError
 
 Context = Mapping[str, str | Sequence[str]]
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-# Connect is what the original's policies allow; a host's own key is for learning what it is, for
-# validating that and for giving it up.
 _LASTING = (records.OWNER, records.USER)
 _ENDED = (records.SHUTTING_DOWN, records.TERMINATED)
 # The service that takes roles for instances.
 INSTANCES = "ec2.amazonaws.com"
+# What the original's policies allow.
 CONNECT = "elastic-inference:Connect"
 _DAY = 86400.0
+# A host's own key is for learning what it is, for validating that and for giving it up.
 _OF_HOSTS = frozenset(
     {
         "elastic-inference:GetInstanceDocument",

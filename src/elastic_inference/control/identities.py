@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -33,14 +32,12 @@ from elastic_inference.errors import (
 )
 
 T = TypeVar("T")
-_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 MAX_KEYS = 2
 MAX_ATTACHED = 20
 USUAL_SESSION = 3600
 # As AWS has them, and how many characters the policies inside each kind have together.
 MAX_USERS, MAX_ROLES, MAX_PROFILES = 5000, 1000, 1000
 _MAX_INLINE: Mapping[str, int] = {records.USER: 2048, records.ROLE: 10_240}
-_LONG_NAME = 128
 
 
 class Identities:
@@ -55,7 +52,7 @@ class Identities:
     def create_user(self, account: str, name: str, tags: Mapping[str, str] | None = None) -> User:
         user = User(
             account=account,
-            name=_named(name, "user"),
+            name=names.checked(name, "user"),
             id=names.new_unique_id("AIDA"),
             tags=dict(tags or {}),
             created_at=self._clock.time(),
@@ -90,7 +87,7 @@ class Identities:
             policy.parse(trust, name=f"{name}'s trust policy", trust=True)
         role = Role(
             account=account,
-            name=_named(name, "role"),
+            name=names.checked(name, "role"),
             id=names.new_unique_id("AROA"),
             description=description[:MAX_DESCRIPTION],
             trust_policy=trust or TRUST,
@@ -114,7 +111,7 @@ class Identities:
         """Make an instance profile, with a role or without one as yet."""
         profile = InstanceProfile(
             account=account,
-            name=_named(name, "instance profile", _LONG_NAME),
+            name=names.checked(name, "instance profile", names.LONG),
             id=names.new_unique_id("AIPA"),
             role_name=role,
             tags=dict(tags or {}),
@@ -162,7 +159,7 @@ class Identities:
             NotFoundError: there is no such user or role.
         """
         self._principal(account, kind, name)
-        policy.parse(text, name=_named(policy_name, "policy", _LONG_NAME))
+        policy.parse(text, name=names.checked(policy_name, "policy", names.LONG))
         self._remove_inline(account, kind, name, policy_name)
         self._check_inline(account, kind, name, text)
         self._store.inline_policies.add(
@@ -328,11 +325,3 @@ def _there(found: T | None, what: str, name: str) -> T:
             f"There is no {what} {name[:64]!r}.", next_step=f"{_LISTS[what]} shows what there is."
         )
     return found
-
-
-def _named(name: str, what: str, most: int = 64) -> str:
-    if not _NAME.fullmatch(name) or len(name) > most:
-        raise InvalidRequestError(
-            f"{name[:64]!r} is no name of a {what}: letters, digits and _+=,.@- are."
-        )
-    return name

@@ -6,12 +6,30 @@ import hashlib
 import re
 import secrets
 
+from elastic_inference.errors import InvalidRequestError
+
 PARTITION = "aws"
 DOMAIN = "elastic-inference.internal"
 # The TLS server name of a pool, wherever it is reached.
 POOL_NAME = f"runtime.{DOMAIN}"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+# How long the names of policies and instance profiles may be; those of users and roles half of it.
+LONG = 128
+_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 _COMPASS = re.compile(r"north|south|east|west|central")
+
+
+def checked(name: str, what: str, most: int = 64) -> str:
+    """A name as IAM has them.
+
+    Raises:
+        InvalidRequestError: it is none; `what` says of what.
+    """
+    if not _NAME.fullmatch(name) or len(name) > most:
+        raise InvalidRequestError(
+            f"{name[:64]!r} is no name of a {what}: letters, digits and _+=,.@- are."
+        )
+    return name
 
 
 def accelerator_arn(region: str, account: str, accelerator_id: str) -> str:
@@ -22,7 +40,12 @@ def accelerator_arn(region: str, account: str, accelerator_id: str) -> str:
 
 
 def instance_arn(region: str, account: str, instance_id: str) -> str:
-    return f"arn:{PARTITION}:ec2:{region}:{account}:instance/{instance_id}"
+    return ec2_arn(region, account, "instance", instance_id)
+
+
+def ec2_arn(region: str, account: str, kind: str, name: str = "*") -> str:
+    """As policies name a thing of EC2's, or all of its kind."""
+    return f"arn:{PARTITION}:ec2:{region}:{account}:{kind}/{name}"
 
 
 def owner_arn(account: str) -> str:
@@ -54,24 +77,19 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(9)[:17]}"
 
 
+def derived_id(prefix: str, *words: str) -> str:
+    """An id as `new_id` makes them, but the same for the same words."""
+    return f"{prefix}-{hashlib.sha256(' '.join(words).encode()).hexdigest()[:17]}"
+
+
 def interface_id(instance_id: str) -> str:
     """The id of an instance's one network interface."""
-    return f"eni-{_digest(instance_id, 'interface')}"
+    return derived_id("eni", "interface", instance_id)
 
 
 def attachment_id(instance_id: str) -> str:
     """The id of that interface's attachment."""
-    return f"eni-attach-{_digest(instance_id, 'attachment')}"
-
-
-def mac_address(instance_id: str) -> str:
-    """The address of that interface: locally administered, the same whenever it is asked for."""
-    digest = hashlib.sha256(instance_id.encode()).digest()
-    return ":".join(f"{byte:02x}" for byte in (2, *digest[:5]))
-
-
-def _digest(instance_id: str, what: str) -> str:
-    return hashlib.sha256(f"{what} {instance_id}".encode()).hexdigest()[:17]
+    return derived_id("eni-attach", "attachment", instance_id)
 
 
 def new_accelerator_id() -> str:

@@ -12,6 +12,7 @@ from elastic_inference.control import names, network_rules
 from elastic_inference.control.clock import Clock
 from elastic_inference.control.network_input import parse_subnet_cidr, parse_vpc_cidr
 from elastic_inference.control.network_rules import Obstacle
+from elastic_inference.control.network_users import DEFAULT_GROUP
 from elastic_inference.control.records import (
     EndpointRecord,
     GroupRecord,
@@ -201,7 +202,7 @@ class Network:
         columns = self._store.groups.columns
         if ids is None:
             return self._store.groups.where(
-                columns.vpc_id == subnet.vpc_id, columns.name == "default"
+                columns.vpc_id == subnet.vpc_id, columns.name == DEFAULT_GROUP
             )
         if not 1 <= len(ids) <= _MAX_GROUPS:
             raise InvalidRequestError(f"An instance has from 1 to {_MAX_GROUPS} security groups.")
@@ -232,7 +233,7 @@ class Network:
             created_at=self._clock.time(),
         )
         self._store.vpcs.add(vpc)
-        group = self.create_group(account, vpc.id, "default", "default VPC security group")
+        group = self.create_group(account, vpc.id, DEFAULT_GROUP, "default VPC security group")
         self.add_rule(group.id, "ingress", "-1", 0, 65535, source_group=group.id)
         return vpc
 

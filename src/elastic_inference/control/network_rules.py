@@ -151,10 +151,10 @@ def obstacles(
         service: the service meant; any if "".
     """
     side = _Side(instance_subnet, tuple(instance_groups), without_mapping(instance_ip), port)
-    found = [_between(side, each, groups) for each in endpoints if _is_meant(each, side, service)]
+    found = _judged(side, endpoints, groups, service)
     if not found:
         return [_no_endpoint(side)]
-    return min(found, key=lambda each: (sum(one.blocking for one in each), len(each)))
+    return min(found.values(), key=lambda each: (sum(one.blocking for one in each), len(each)))
 
 
 def reached(
@@ -168,12 +168,17 @@ def reached(
 ) -> list[Endpoint]:
     """The endpoints that nothing keeps an instance from; see `obstacles`."""
     side = _Side(instance_subnet, tuple(instance_groups), without_mapping(instance_ip), port)
-    return [
-        each
-        for each in endpoints
-        if _is_meant(each, side, service)
-        and not any(one.blocking for one in _between(side, each, groups))
-    ]
+    found = _judged(side, endpoints, groups, service)
+    return [each for each, between in found.items() if not any(one.blocking for one in between)]
+
+
+def _judged(
+    side: _Side, endpoints: Iterable[Endpoint], groups: Mapping[str, SecurityGroup], service: str
+) -> dict[Endpoint, list[Obstacle]]:
+    """The endpoints that are meant, and what is between the instance and each."""
+    return {
+        each: _between(side, each, groups) for each in endpoints if _is_meant(each, side, service)
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from elastic_inference.errors import InvalidRequestError
 MAX_CHARACTERS = 10_240
 MAX_STATEMENTS = 100
 # Policy, Statement, statement, Condition, operator, key and its list are seven.
-_DEEPEST = 8
+DEEPEST = 8
 _OLD, _NEW = "2008-10-17", "2012-10-17"
 _ELEMENTS = ("Version", "Id", "Statement")
 
@@ -93,7 +93,7 @@ def parse(
             f"The {noun} has {len(text)} characters; {limit} are allowed.",
             next_step="Split it into several policies, or use wildcards.",
         )
-    root = read(text, noun, deepest=_DEEPEST)
+    root = read(text, noun, deepest=DEEPEST)
     members = root.take(dict)
     for key, value in members.items():
         if key not in _ELEMENTS:

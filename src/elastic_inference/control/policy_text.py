@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass
 
 from elastic_inference.control.json_positions import read
-
-_DEEPEST = 8
+from elastic_inference.control.policy import DEEPEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class Span:
 
 def spans(text: str) -> list[Span]:
     """The place of each statement, in their order."""
-    root = read(text, "policy", deepest=_DEEPEST)
+    root = read(text, "policy", deepest=DEEPEST)
     found = []
     for node in root.take(dict)["Statement"].items():
         _, end = json.JSONDecoder().raw_decode(text, node.at)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement
 
 from elastic_inference.control import names, policy
 from elastic_inference.control.clock import Clock
@@ -12,7 +13,6 @@ from elastic_inference.control.records import PolicyRecord, PolicyVersion
 from elastic_inference.control.store import Store
 from elastic_inference.errors import (
     ConflictError,
-    InvalidRequestError,
     LimitExceededError,
     NotFoundError,
 )
@@ -20,7 +20,6 @@ from elastic_inference.errors import (
 MAX_VERSIONS = 5
 MAX_POLICIES = 1500  # of an account, as AWS has it
 MAX_DESCRIPTION = 1000
-_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,7 @@ class PolicyVersions:
             InvalidRequestError: the document is not one; the message names the position.
             ConflictError: there is one of that name.
         """
-        if not _NAME.fullmatch(name):
-            raise InvalidRequestError(
-                f"{name[:64]!r} is no name of a policy: letters, digits and _+=,.@- are."
-            )
-        policy.parse(document, name=name)
+        policy.parse(document, name=names.checked(name, "policy", names.LONG))
         if self._store.policies.get(account, name) is not None:
             raise ConflictError(f"There is a policy {name!r} already.")
         check_quota(self._store.policies, account, "PoliciesPerAccount", MAX_POLICIES)
@@ -190,12 +185,7 @@ class PolicyVersions:
     # -- the rest ---------------------------------------------------------------------------------
 
     def _kept(self, known: PolicyRecord, number: int) -> int:
-        columns = self._store.policy_versions.columns
-        return self._store.policy_versions.count(
-            columns.account == known.account,
-            columns.policy == known.name,
-            columns.version == number,
-        )
+        return self._store.policy_versions.count(*self._which(known, number))
 
     def _keep(self, known: PolicyRecord, version: Version) -> None:
         self._store.policy_versions.add(
@@ -209,8 +199,11 @@ class PolicyVersions:
         )
 
     def _drop(self, known: PolicyRecord, number: int) -> int:
+        return self._store.policy_versions.remove(*self._which(known, number))
+
+    def _which(self, known: PolicyRecord, number: int) -> tuple[ColumnElement[bool], ...]:
         columns = self._store.policy_versions.columns
-        return self._store.policy_versions.remove(
+        return (
             columns.account == known.account,
             columns.policy == known.name,
             columns.version == number,
